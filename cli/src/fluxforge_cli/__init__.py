@@ -1,0 +1,1 @@
+"""The fluxforge command: one module per verb."""

@@ -1,0 +1,1 @@
+"""The collector: connects, stamps and publishes; one process per exchange shard."""

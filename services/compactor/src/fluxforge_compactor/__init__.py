@@ -1,0 +1,1 @@
+"""The compactor: merges small parts, repartitions, applies retention."""

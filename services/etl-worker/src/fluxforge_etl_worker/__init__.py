@@ -1,0 +1,1 @@
+"""The ETL worker: sealed segments to partitioned Parquet."""

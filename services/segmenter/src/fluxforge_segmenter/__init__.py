@@ -1,0 +1,1 @@
+"""The segmenter: seals the lanes of the bus as immutable NDJSON segments."""

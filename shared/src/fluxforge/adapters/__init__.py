@@ -1,0 +1,1 @@
+"""The adapters: the ports filled by JetStream, the file system and memory."""

@@ -1,0 +1,76 @@
+"""Lanes: (source, exchange, shard), the unit of order, of writing and of sealing.
+
+One collector writes a lane, one JetStream stream per epoch holds it, one segmenter task seals it. This module is
+the only builder of stream names, subjects, keys and folders of a lane.
+"""
+
+import re
+import zlib
+from dataclasses import dataclass
+from typing import Self
+
+from typing_extensions import override
+
+from fluxforge.domain.errors import ConfigurationError, NameRefusedError
+from fluxforge.domain.instrument import check_venue
+
+_SHARD = re.compile(r"(\d+)of(\d+)(?:r([0-9a-z]+))?")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Lane:
+    """One lane. `shard` is `<i>of<n>`, or `<i>of<n>r<boot>` for a rescue lane."""
+
+    source: str
+    exchange: str
+    shard: str
+
+    def __post_init__(self) -> None:
+        """Refuse names that could not stand in a stream name."""
+        check_venue("source", self.source)
+        check_venue("exchange", self.exchange)
+        found = _SHARD.fullmatch(self.shard)
+        if not found or int(found[1]) >= int(found[2]):
+            raise NameRefusedError("shard", self.shard, "expected <i>of<n> with i < n, such as 0of1")
+
+    @classmethod
+    def parse(cls, name: str) -> Self:
+        """Return the lane of `<source>-<exchange>-<shard>`."""
+        parts = name.split("-")
+        if len(parts) != 3:  # noqa: PLR2004 - the three parts of the name
+            raise NameRefusedError("lane", name, "expected <source>-<exchange>-<shard>")
+        return cls(*parts)
+
+    @override
+    def __str__(self) -> str:
+        """Return the lane's name, `<source>-<exchange>-<shard>`; it is the KV key too."""
+        return f"{self.source}-{self.exchange}-{self.shard}"
+
+    def stream(self, epoch: int) -> str:
+        """Return the name of the lane's JetStream stream in an epoch."""
+        return f"MD_{self.source}_{self.exchange}_{self.shard}_{epoch}"
+
+    def subject(self, epoch: int) -> str:
+        """Return the subject the lane's blocks are published to in an epoch."""
+        return f"md.{self.source}.{self.exchange}.{self.shard}.{epoch}"
+
+    @property
+    def folder(self) -> str:
+        """`<source>/<exchange>-<shard>`, below `raw/active` and `raw/ready`."""
+        return f"{self.source}/{self.exchange}-{self.shard}"
+
+    @property
+    def is_rescue(self) -> bool:
+        """Whether this lane holds what a fenced collector could still save."""
+        found = _SHARD.fullmatch(self.shard)
+        return bool(found and found[3])
+
+
+def shard_of(symbol: str, shards: int) -> int:
+    """Return the shard a symbol belongs to: CRC-32 of its UTF-8 id, modulo the number of shards.
+
+    All channels of a symbol fall together. CRC-32 is stable across processes, hosts and Python versions.
+    """
+    if shards < 1:
+        raise ConfigurationError(f"shards: expected at least 1, was {shards}")
+    return zlib.crc32(symbol.encode()) % shards

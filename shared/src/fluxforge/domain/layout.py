@@ -1,0 +1,77 @@
+"""The layout: where everything stands below the stores; the only builder of these keys.
+
+On the segments' store: raw/, commits/, tails/, quarantine/, dead/. On the output store: processed/, .tmp/, .locks/,
+journal/. Keys are relative, separated by `/`.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from fluxforge.domain.lane import Lane
+
+TMP: Final = ".tmp"
+_COMMITS: Final = "commits"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The configurable directory names, and every key built from them."""
+
+    raw_dir: str = "raw"
+    active_subdir: str = "active"
+    ready_subdir: str = "ready"
+    processed_dir: str = "processed"
+
+    def active_prefix(self, lane: Lane) -> str:
+        """Return where open segments of a lane stand, below the scratch directory; one folder per owner inside."""
+        return f"{self.raw_dir}/{self.active_subdir}/{lane.folder}"
+
+    def ready_prefix(self, lane: Lane | None = None) -> str:
+        """Return where sealed segments stand: of one lane, or of all."""
+        root = f"{self.raw_dir}/{self.ready_subdir}"
+        return f"{root}/{lane.folder}" if lane else root
+
+    def segment_key(self, lane: Lane, file: str) -> str:
+        """Return the key of a sealed segment; `file` is its name with suffix."""
+        return f"{self.ready_prefix(lane)}/{file}"
+
+    def manifest_key(self, lane: Lane, segment: str) -> str:
+        """Return the key of a segment's manifest."""
+        return f"{self.ready_prefix(lane)}/{segment}.manifest.json"
+
+    def commit_prefix(self, lane: Lane | None = None) -> str:
+        """Return where commit records stand: of one lane, or of all."""
+        return f"{_COMMITS}/{lane}" if lane else _COMMITS
+
+    def commit_key(self, lane: Lane, segment: str, attempt: int = 1) -> str:
+        """Return the key of a segment's commit record; recomputations from attempt 2 on supersede the one before."""
+        suffix = "" if attempt == 1 else f".r{attempt}"
+        return f"{_COMMITS}/{lane}/{segment}{suffix}.json"
+
+    def placed_key(self, lane: Lane, segment: str) -> str:
+        """Return the key of the mark that all parts of a segment stand in their place."""
+        return f"{_COMMITS}/{lane}/{segment}.placed"
+
+    def quarantine_key(self, lane: Lane, segment: str) -> str:
+        """Return the key of the lines of a segment that were no records."""
+        return f"quarantine/{lane}/{segment}.ndjson"
+
+    def dead_key(self, lane: Lane, segment: str) -> str:
+        """Return the key of the mark of a segment that cannot be processed."""
+        return f"dead/{lane}/{segment}.json"
+
+    def tail_key(self, lane: Lane, segment: str) -> str:
+        """Return the key of a segment's tail sidecar."""
+        return f"tails/{lane}/{segment}.tail.arrow"
+
+    def attempt_prefix(self, lane: Lane, segment: str, attempt: str) -> str:
+        """Return where one attempt at a segment writes its parts before they are placed."""
+        return f"{TMP}/{lane}_{segment}.{attempt}"
+
+
+def segment_of_file(file: str) -> str | None:
+    """Return the segment id of a file name such as `x.ndjson` or `x.ndjson.zst`; None for any other file."""
+    for suffix in (".ndjson", ".ndjson.zst"):
+        if file.endswith(suffix) and len(file) > len(suffix):
+            return file[: -len(suffix)]
+    return None

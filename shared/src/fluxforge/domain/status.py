@@ -1,0 +1,139 @@
+"""Statuses: what each service says of itself once a second on `status.<service>.<instance>`, and last when it ends.
+
+Unstored and best effort: people and `fluxforge up` look at them; nothing decides by them. Counts are since the start of
+the process; times ns or ms UTC.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Final, Self
+
+import orjson
+
+from fluxforge.domain.errors import ManifestError
+
+STATUS_SUBJECT: Final = "status"
+
+
+@dataclass(frozen=True, slots=True)
+class FeedStatus:
+    """One feed of a collector. `last_price`: last trade, mid or ticker; `lag_ms`: capture minus exchange."""
+
+    channel: str
+    symbol: str
+    records: int
+    last_price: float | None
+    lag_ms: int | None
+    sound: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CollectorStatus:
+    """A collector: `captured` records were given a seq, `stored` of them were acknowledged by the bus."""
+
+    lane: str
+    at_ns: int
+    ready: bool
+    captured: int
+    stored: int
+    waiting: int
+    spooled: int
+    dropped: int
+    connections: int
+    feeds: tuple[FeedStatus, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LaneStatus:
+    """One lane of a segmenter. `records` and `segments` were sealed by this process; `open_bytes` are not yet."""
+
+    lane: str
+    epoch: int
+    stream_seq: int
+    sealed_seq: int
+    segments: int
+    records: int
+    sealed_bytes: int
+    open_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class SegmenterStatus:
+    """A segmenter and its lanes."""
+
+    at_ns: int
+    ready: bool
+    lanes: tuple[LaneStatus, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EtlStatus:
+    """An ETL worker. `rows` by dataset, of segments this process committed; `backlog`: waiting for any worker."""
+
+    at_ns: int
+    ready: bool
+    backlog: int
+    segments: int
+    records: int
+    quarantined: int
+    rows: dict[str, int]
+
+
+Status = CollectorStatus | SegmenterStatus | EtlStatus
+_KINDS: Final[dict[str, type[Status]]] = {
+    "collector": CollectorStatus,
+    "segmenter": SegmenterStatus,
+    "etl-worker": EtlStatus,
+}
+
+
+def status_subject(service: str, instance: str) -> str:
+    """Return the subject of a service process' status; `instance` is one subject token."""
+    return f"{STATUS_SUBJECT}.{service}.{instance}"
+
+
+def status_to_json(status: Status) -> bytes:
+    """Return the payload of a status; a service prints it, too, as its last stdout line when it ends in order."""
+    service = next(name for name, kind in _KINDS.items() if isinstance(status, kind))
+    return orjson.dumps({"service": service, **asdict(status)})
+
+
+@dataclass(frozen=True, slots=True)
+class _Nested:
+    """How the lists inside a status are read back."""
+
+    field: str
+    kind: type[FeedStatus | LaneStatus]
+
+
+_NESTED: Final = {"collector": _Nested("feeds", FeedStatus), "segmenter": _Nested("lanes", LaneStatus)}
+
+
+def status_from_json(text: bytes) -> Status:
+    """Return the status of a payload.
+
+    Raises:
+        ManifestError: Not a status.
+    """
+    try:
+        raw = orjson.loads(text)
+        service = raw.pop("service")
+        nested = _NESTED.get(service)
+        if nested:
+            raw[nested.field] = tuple(nested.kind(**item) for item in raw[nested.field])
+        return _KINDS[service](**raw)
+    except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError) as error:
+        raise ManifestError("status", str(error)) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """A service process by name, `<service>/<instance>`, read off a status subject."""
+
+    service: str
+    instance: str
+
+    @classmethod
+    def parse(cls, subject: str) -> Self:
+        """Return the process a status subject speaks of."""
+        _, service, instance = subject.split(".", 2)
+        return cls(service, instance)

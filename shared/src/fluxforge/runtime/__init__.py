@@ -1,0 +1,1 @@
+"""The runtime: settings, logs, metrics, health and the life of a service process."""
