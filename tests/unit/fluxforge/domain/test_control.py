@@ -1,0 +1,37 @@
+import orjson
+import pytest
+
+from fluxforge.domain.control import After, Control, Event, FeedKey
+from fluxforge.domain.errors import RecordError
+
+BOOK = FeedKey("orderbook", "BTC-USDT")
+
+
+@pytest.mark.parametrize("event", list(Event))
+def test_every_event_comes_back(event: Event) -> None:
+    control = Control(event, hole="b:1", scope=BOOK, reason="r", from_ns=1, to_ns=None, count=3, repeat=True)
+    assert Control.from_json(control.to_json()) == control
+
+
+def test_what_the_start_knows_comes_back() -> None:
+    control = Control(
+        Event.STARTED,
+        feeds=(BOOK,),
+        after=After("b", 7, 9),
+        follows=("ccxt-x-0of1",),
+        detail={"size": 1, "sha256": "x"},
+    )
+    assert Control.from_json(control.to_json()) == control
+    assert control.concerned() == (BOOK,)
+
+
+def test_the_fields_of_the_format_are_always_there() -> None:
+    assert set(orjson.loads(Control(Event.STOPPED).to_json())) == {
+        "event", "hole", "scope", "feeds", "reason", "from_ns", "to_ns", "count", "repeat",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("text", [b"{", b"[]", b"{}", b'{"event":"no such"}', b"null"])
+def test_what_is_no_control_record_is_refused(text: bytes) -> None:
+    with pytest.raises(RecordError, match="control record"):
+        Control.from_json(text)
