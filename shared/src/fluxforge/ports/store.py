@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
+from fluxforge.domain.errors import NameRefusedError
+from fluxforge.domain.layout import TMP
+
 
 class Store(Protocol):
     """Immutable objects under keys such as `raw/ready/ccxt/binance-0of1/segment_20261122T10_00001.ndjson`.
@@ -60,3 +63,26 @@ class Store(Protocol):
     def delete(self, key: str) -> None:
         """Remove an object, durably; one that is not there is no error."""
         ...
+
+
+def check_key(key: str) -> None:
+    """Refuse a key that could leave the store or meet what is half-written there.
+
+    Raises:
+        NameRefusedError: Empty, absolute, with an empty, `.` or `..` component or NUL, or directly below `.tmp/`.
+    """
+    parts = key.split("/")
+    if any(part in {"", ".", ".."} for part in parts) or "\0" in key:
+        raise NameRefusedError("key", key, "expected names joined by '/', none of them empty, '.' or '..'")
+    if parts[0] == TMP and len(parts) <= 2:  # noqa: PLR2004 - .tmp/<name>
+        raise NameRefusedError("key", key, f"{TMP}/<name> is where stores keep what is half-written")
+
+
+def check_prefix(prefix: str) -> None:
+    """Refuse a prefix that could leave the store; "" is the whole store.
+
+    Raises:
+        NameRefusedError: See `check_key`; `.tmp` and what is below may be listed.
+    """
+    if prefix and prefix != TMP and not (prefix.startswith(f"{TMP}/") and prefix.count("/") == 1):
+        check_key(prefix)

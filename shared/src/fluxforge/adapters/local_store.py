@@ -1,0 +1,240 @@
+"""A store on one directory of a local file system.
+
+An object appears whole or not at all, is never overwritten, and stands after a power cut once a call returns: every
+write is file, fsync, link or rename without replacement, fsync of the directory and of the parents it made. One file
+system holds the whole directory. Half-written objects stand directly below `.tmp/`, where nothing is listed.
+"""
+
+import contextlib
+import errno
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from typing_extensions import override
+
+from fluxforge.adapters.local_files import fsync_directory, fsync_file, rename_new
+from fluxforge.domain.errors import (
+    ConfigurationError,
+    ObjectExistsError,
+    ObjectNotFoundError,
+    StoreUnavailableError,
+)
+from fluxforge.domain.layout import TMP
+from fluxforge.ports.store import Store, check_key, check_prefix
+
+_ABSENT: Final = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+_CANNOT_LINK: Final = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP})
+_STALE_TEMP_S: Final = 3600
+
+
+class LocalStore(Store):
+    """Objects as files below `base_dir`, which is made when it is first written to or probed.
+
+    `sync=False` leaves out every fsync: what was written survives a crash of the process, not of the machine.
+    """
+
+    __slots__ = ("_base_dir", "_durable", "_sync")
+
+    def __init__(self, base_dir: Path, *, sync: bool = True) -> None:
+        self._base_dir = base_dir
+        self._sync = sync
+        self._durable: set[Path] = set()  # directories whose own entry is known to be on disk
+
+    @property
+    def base_dir(self) -> Path:
+        """The directory that holds everything."""
+        return self._base_dir
+
+    def probe(self) -> None:
+        """Make sure that the store can be written, and sweep what killed writers left half-written.
+
+        Raises:
+            ConfigurationError: It cannot; the message names the directory.
+        """
+        try:
+            temp = self._write_temp("probe", b"")
+            self._sweep(now_s=temp.stat().st_mtime)
+            temp.unlink()
+        except (OSError, StoreUnavailableError) as error:
+            raise ConfigurationError(
+                f"storage base_dir {str(self._base_dir)!r} cannot be written: {error}; "
+                "expected a directory on a local disk that this user may write"
+            ) from error
+
+    @override
+    def create(self, key: str, body: bytes) -> None:
+        check_key(key)
+        with _refusals("create", key):
+            temp = self._write_temp(key, body)
+            try:
+                self._enter(temp, key)
+            finally:
+                temp.unlink()
+
+    @override
+    def adopt(self, key: str, path: Path) -> None:
+        check_key(key)
+        with _refusals("adopt", key):
+            try:
+                self._enter(path, key)
+            except OSError as error:
+                if error.errno not in _CANNOT_LINK:
+                    raise
+            else:
+                self._fsync_directory(path.parent)
+                return
+            temp = self._copy_temp(path)
+            try:
+                self._enter(temp, key)
+            finally:
+                temp.unlink()
+
+    @override
+    def read(self, key: str, *, offset: int = 0, length: int | None = None) -> bytes:
+        check_key(key)
+        with _refusals("read", key):
+            try:
+                with (self._base_dir / key).open("rb") as file:
+                    file.seek(offset)
+                    return file.read(-1 if length is None else length)
+            except _ABSENT as error:
+                raise ObjectNotFoundError(key) from error
+
+    @override
+    def size(self, key: str) -> int | None:
+        check_key(key)
+        with _refusals("size", key):
+            try:
+                found = (self._base_dir / key).stat()
+            except _ABSENT:
+                return None
+        return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+    @override
+    def keys(self, prefix: str) -> Iterator[str]:
+        check_prefix(prefix)
+        with _refusals("keys", prefix):
+            yield from self._walk(prefix)
+
+    @override
+    def move(self, key: str, target: str) -> None:
+        check_key(key)
+        check_key(target)
+        source, goal = self._base_dir / key, self._base_dir / target
+        with _refusals("move", key):
+            if not source.is_file():
+                raise ObjectNotFoundError(key)
+            self._make_directory(goal.parent)
+            try:
+                rename_new(source, goal)
+            except FileExistsError:
+                self._fsync_directory(goal.parent)
+                raise ObjectExistsError(target) from None
+            except FileNotFoundError as error:  # somebody else moved it first
+                raise ObjectNotFoundError(key) from error
+            self._fsync_directory(goal.parent)
+            self._fsync_directory(source.parent)
+
+    @override
+    def delete(self, key: str) -> None:
+        check_key(key)
+        path = self._base_dir / key
+        with _refusals("delete", key), contextlib.suppress(*_ABSENT):
+            path.unlink(missing_ok=True)
+            self._fsync_directory(path.parent)
+
+    def _enter(self, path: Path, key: str) -> None:
+        goal = self._base_dir / key
+        self._make_directory(goal.parent)
+        try:
+            os.link(path, goal)
+        except FileExistsError:
+            # Whoever relies on the name being taken relies on the object: it must stand after a power cut too.
+            self._fsync_directory(goal.parent)
+            raise ObjectExistsError(key) from None
+        self._fsync_directory(goal.parent)
+
+    def _write_temp(self, key: str, body: bytes) -> Path:
+        temp = self._temp()
+        try:
+            with temp.open("xb", buffering=0) as file:
+                view = memoryview(body)
+                while view:
+                    view = view[file.write(view) :]
+                if self._sync:
+                    fsync_file(file.fileno(), temp)
+        except OSError as error:
+            temp.unlink(missing_ok=True)
+            raise StoreUnavailableError("create", key, f"{temp}: {error.strerror}") from error
+        return temp
+
+    def _copy_temp(self, path: Path) -> Path:
+        temp = self._temp()
+        try:
+            with path.open("rb") as source, temp.open("xb") as goal:
+                shutil.copyfileobj(source, goal, 1 << 20)
+                goal.flush()
+                if self._sync:
+                    fsync_file(goal.fileno(), temp)
+        except OSError:
+            temp.unlink(missing_ok=True)
+            raise
+        return temp
+
+    def _temp(self) -> Path:
+        folder = self._base_dir / TMP
+        self._make_directory(folder)
+        return folder / secrets.token_hex(8)
+
+    def _make_directory(self, path: Path) -> None:
+        """Make a directory and its parents; each entry from base_dir's own down is on disk when this returns."""
+        if path in self._durable and path.is_dir():
+            return
+        if path == self._base_dir:
+            if path.is_dir():
+                self._durable.add(path)
+                return
+            path.mkdir(parents=True, exist_ok=True)
+        else:
+            self._make_directory(path.parent)
+            path.mkdir(exist_ok=True)
+        self._fsync_directory(path.parent)
+        self._durable.add(path)
+
+    def _fsync_directory(self, path: Path) -> None:
+        if self._sync:
+            fsync_directory(path)
+
+    def _walk(self, prefix: str) -> Iterator[str]:
+        try:
+            with os.scandir(self._base_dir / prefix) as listing:
+                entries = [(entry.name, entry.is_dir()) for entry in listing]
+        except _ABSENT:
+            return
+        # As keys sort: a directory stands where its name with "/" stands, so that "a-b" comes before "a/b".
+        for name, is_folder in sorted(entries, key=lambda entry: f"{entry[0]}/" if entry[1] else entry[0]):
+            key = f"{prefix}/{name}" if prefix else name
+            if is_folder:
+                yield from self._walk(key)
+            elif prefix != TMP:
+                yield key
+
+    def _sweep(self, *, now_s: float) -> None:
+        for entry in os.scandir(self._base_dir / TMP):
+            with contextlib.suppress(FileNotFoundError):  # its writer lives and has finished
+                if entry.is_file() and now_s - entry.stat().st_mtime > _STALE_TEMP_S:
+                    Path(entry).unlink()
+
+
+@contextlib.contextmanager
+def _refusals(operation: str, key: str) -> Iterator[None]:
+    """Turn what the operating system refuses into the store's error, naming path and reason."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreUnavailableError(operation, key, f"{error.filename or key}: {error.strerror or error}") from error

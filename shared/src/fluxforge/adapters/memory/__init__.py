@@ -1,0 +1,1 @@
+"""The adapters in memory: the ports' contracts without a disk, a server or time; for tests and simulation."""
