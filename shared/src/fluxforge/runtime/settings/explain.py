@@ -1,0 +1,81 @@
+"""Explanations: what a refused configuration gets wrong, key by key, in words that say what would be right."""
+
+from typing import Any, Final
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from fluxforge.runtime.settings.document import Document
+from fluxforge.runtime.settings.environment import variable_name
+from fluxforge.runtime.settings.keys import is_group, nearest_key
+
+_EXPECTED: Final = {
+    "int_type": "an integer",
+    "int_parsing": "an integer",
+    "int_from_float": "an integer",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "string_type": "text",
+    "path_type": "a path",
+    "tuple_type": "a list",
+    "dict_type": "keys and values",
+    "mapping_type": "keys and values",
+    "model_type": "a group of keys",
+    "none_required": "no value",
+}
+_UNION_TAGS: Final = frozenset({"names", "filter", "[key]"})
+_NATIVE: Final = frozenset({"coinbase", "databento", "ibkr"})
+_VALUE_CHARS_MAX: Final = 60
+
+
+def explain(error: ValidationError, document: Document, root: type[BaseModel]) -> str:
+    """Return one line per fault: where it stands, which key, what was expected."""
+    return "\n".join(_fault(detail, document, root) for detail in error.errors(include_url=False))
+
+
+def _fault(detail: ErrorDetails, document: Document, root: type[BaseModel]) -> str:
+    path = tuple(str(part) for part in detail["loc"] if part not in _UNION_TAGS)
+    key = ".".join(path)
+    where = _place(path, document)
+    return ": ".join(part for part in (where, key, _what(detail, path, root)) if part)
+
+
+def _place(path: tuple[str, ...], document: Document) -> str:
+    if not path:
+        return document.name
+    places = (document.place(path[:end]) for end in range(len(path), 0, -1))
+    return next((place for place in places if place), variable_name(path))
+
+
+def _what(detail: ErrorDetails, path: tuple[str, ...], root: type[BaseModel]) -> str:
+    kind = detail["type"]
+    value = detail["input"]
+    if kind == "extra_forbidden" or "[key]" in detail["loc"]:
+        nearest = nearest_key(root, path)
+        return f"unknown key; nearest is {nearest}" if nearest else "unknown key"
+    if kind == "none_required" and path and path[0] in _NATIVE:
+        return "this source is not available yet; leave the key out"
+    if kind == "missing":
+        return "missing; it must be given"
+    if kind == "value_error":
+        return _with_value(str(detail["ctx"]["error"]), value)
+    expected = _EXPECTED.get(kind)
+    if expected:
+        return f"expected {expected}, was {_shown(value)}"
+    message = detail["msg"].removeprefix("Input ")
+    return f"{message}, was {_shown(value)}"
+
+
+def _with_value(message: str, value: Any) -> str:
+    if ", was" in message or is_group(type(value)) or not isinstance(value, str | int | float):
+        return message
+    return f"{message}, was {_shown(value)}"
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    text = repr(value)
+    return text if len(text) <= _VALUE_CHARS_MAX else f"{text[:_VALUE_CHARS_MAX]}..."

@@ -1,0 +1,115 @@
+"""Settings of what is done with the data: capture, ETL, retention, compaction, telemetry. Nothing is read here."""
+
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from pydantic import AfterValidator, Field
+
+from fluxforge.domain.errors import ConfigurationError
+from fluxforge.domain.partition import PARTITION_COLS_DEFAULT, check_partition_cols
+from fluxforge.runtime.settings.sources import Group
+from fluxforge.runtime.settings.units import Count, DurationSeconds, SecondsFloat
+
+_LEVELS_MAX: Final = 10
+
+
+def _check_cols(cols: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        return check_partition_cols(cols)
+    except ConfigurationError as error:
+        raise ValueError(str(error)) from error
+
+
+PartitionCols = Annotated[tuple[str, ...], AfterValidator(_check_cols)]
+Horizons = Annotated[tuple[Count, ...], Field(min_length=1)]
+
+
+class IngestionSettings(Group):
+    """Capture and sealing. `batch_size` is records in a block at most; `window_blocks` unacknowledged ones."""
+
+    batch_size: Count = 100
+    block_max_bytes: Count = 131_072
+    linger_ms: Annotated[int, Field(strict=True, ge=0)] = 10
+    window_blocks: Count = 64
+    flush_interval_seconds: SecondsFloat = 5.0
+    queue_maxsize: Count = 10_000
+    spool_dir: Path | None = None
+    spool_max_mb: Count = 1024
+    enable_fsync: bool = True
+    segment_max_mb: Count = 100
+    segment_max_age_seconds: Count = 300
+    segment_compression: Literal["none", "zstd"] = "none"
+    capture_wire: bool = False
+    stall_seconds: Count | None = None
+
+
+class ChannelEtl(Group):
+    """Whether a channel becomes a dataset, and its partition columns."""
+
+    enabled: bool = True
+    partition_cols: PartitionCols = PARTITION_COLS_DEFAULT
+
+
+class BookProcessorOptions(Group):
+    """Features of order books. `hf_emit_interval` s between rows (0: every update); durations and horizons in s."""
+
+    hf_emit_interval: SecondsFloat = 1.0
+    bar_durations: Horizons = (1, 5, 30, 60)
+    horizons: Horizons = (1, 5, 30, 60)
+    max_levels: Annotated[int, Field(strict=True, ge=1, le=_LEVELS_MAX)] = _LEVELS_MAX
+
+
+class OrderbookEtl(ChannelEtl):
+    """Order books: every update with its levels (`keep_books`), feature rows and bars."""
+
+    keep_books: bool = True
+    processor_options: BookProcessorOptions = BookProcessorOptions()
+
+
+class EtlChannels(Group):
+    """The channels with a dataset of their own."""
+
+    ticker: ChannelEtl = ChannelEtl()
+    trades: ChannelEtl = ChannelEtl()
+    orderbook: OrderbookEtl = OrderbookEtl()
+
+
+class EtlSettings(Group):
+    """From segments to Parquet."""
+
+    compression: Literal["zstd", "snappy", "lz4", "gzip", "none"] = "zstd"
+    delete_after_processing: bool = True
+    raw_retention: DurationSeconds | None = None
+    workers: Count = 1
+    asof_tolerance_seconds: Count = 60
+    storage_grace_seconds: DurationSeconds = 600
+    channels: EtlChannels = EtlChannels()
+    drop_disabled: bool = False
+
+
+class RetentionSettings(Group):
+    """How long things are kept; null: for ever."""
+
+    commits: DurationSeconds | None = None
+    quarantine: DurationSeconds | None = 30 * 86_400
+    dead: DurationSeconds | None = 30 * 86_400
+    parquet: DurationSeconds | None = None
+
+
+class CompactionSettings(Group):
+    """When small parts of a partition are merged; times in seconds."""
+
+    interval_seconds: Count = 900
+    compact_after: DurationSeconds = 900
+    min_file_count: Annotated[int, Field(strict=True, ge=2)] = 2
+    target_file_count: Count = 1
+    target_file_mb: Count = 512
+    grace_seconds: DurationSeconds = 600
+
+
+class TelemetrySettings(Group):
+    """Where a service answers /metrics, /livez and /readyz (port 0: any free one), and how it logs."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(strict=True, ge=0, le=65_535)] = 9100
+    log_format: Literal["auto", "json", "console"] = "auto"
