@@ -1,0 +1,17 @@
+"""The exchange simulator: one loopback server that unmodified exchange clients take for the venues."""
+
+from fluxforge_simulator.errors import OptionError
+from fluxforge_simulator.options import Faults, LoadPlan, MalformedFrame, Pace, SimulateOptions
+from fluxforge_simulator.run import simulate
+from fluxforge_simulator.simulator import Simulator
+
+__all__ = [
+    "Faults",
+    "LoadPlan",
+    "MalformedFrame",
+    "OptionError",
+    "Pace",
+    "SimulateOptions",
+    "Simulator",
+    "simulate",
+]

@@ -1,0 +1,52 @@
+"""`python -m fluxforge_simulator`: the options of one run as arguments."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from fluxforge_simulator.options import SimulateOptions
+from fluxforge_simulator.run import simulate
+
+
+def _speed(text: str) -> float | None:
+    if text == "max":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number above 0, or max") from None
+
+
+def main() -> int:
+    """Read the arguments and run."""
+    defaults = SimulateOptions()
+    parser = argparse.ArgumentParser(prog="fluxforge_simulator", description="An exchange on loopback.")
+    parser.add_argument("--recording", type=Path, action="append", default=[], help="play this file; may be repeated")
+    parser.add_argument("--exchange", help="market mode: this venue alone; recordings: whose they are")
+    parser.add_argument("--markets", type=Path, help="the market list that a recording lacks, as the venue answers it")
+    parser.add_argument("--speed", type=_speed, default=defaults.speed, help="multiple of the recorded pace, or max")
+    parser.add_argument("--port", type=int, default=defaults.port, help="0 takes a free one")
+    parser.add_argument("--ledger", type=Path, help="write what was sent to this NDJSON file")
+    parser.add_argument("--once", action="store_true", help="end when the recording has been played and heard")
+    parser.add_argument("--settle", type=float, default=defaults.settle_s, help="seconds after the last subscription")
+    parser.add_argument("--wait-for", type=int, help="begin as soon as this many feeds are subscribed")
+    parser.add_argument("--seed", type=int, default=defaults.seed, help="of the made-up markets")
+    given = parser.parse_args()
+    return simulate(
+        SimulateOptions(
+            recordings=tuple(given.recording),
+            exchange=given.exchange,
+            markets=given.markets,
+            speed=given.speed,
+            port=given.port,
+            ledger=given.ledger,
+            once=given.once,
+            settle_s=given.settle,
+            wait_for=given.wait_for,
+            seed=given.seed,
+        )
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

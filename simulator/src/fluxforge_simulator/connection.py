@@ -1,0 +1,115 @@
+"""Connections: one client's socket, the frames waiting for it, and the pings on it.
+
+Frames leave in the order in which they were offered and are entered in the ledger as they leave. A client that lets more
+than `_WAITING_MAX` frames pile up is cut off, as a venue does; whoever awaits `send` waits for room instead.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from aiohttp import WSMsgType, web
+
+from fluxforge.ports.clock import Clock
+from fluxforge_simulator.frame import Frame, Kind
+from fluxforge_simulator.ledger import Ledger
+
+_WAITING_MAX = 10_000
+
+
+class Connection:
+    """One client's socket. `number` counts the connections of a run from 1."""
+
+    def __init__(  # noqa: PLR0913 - what a connection stands on
+        self,
+        number: int,
+        exchange: str,
+        socket: web.WebSocketResponse,
+        ledger: Ledger,
+        clock: Clock,
+        abort: Callable[[], None],
+    ) -> None:
+        self.number = number
+        self.exchange = exchange
+        self.closed = asyncio.Event()
+        self._socket = socket
+        self._ledger = ledger
+        self._clock = clock
+        self._abort = abort
+        self._waiting: asyncio.Queue[Frame] = asyncio.Queue(_WAITING_MAX)
+        self._pongs: dict[bytes, asyncio.Event] = {}
+
+    def offer(self, frames: Iterable[Frame]) -> None:
+        """Queue frames without waiting; a client that has no room left is cut off."""
+        try:
+            for frame in frames:
+                self._waiting.put_nowait(frame)
+        except asyncio.QueueFull:
+            self.closed.set()
+            self._abort()
+
+    async def send(self, frame: Frame) -> None:
+        """Queue a frame, waiting for room. On a closed connection the frame is forgotten."""
+        if self._waiting.full():
+            putting = asyncio.ensure_future(self._waiting.put(frame))
+            await self._first(putting)
+            return
+        if not self.closed.is_set():
+            self._waiting.put_nowait(frame)
+
+    async def _first(self, awaited: "asyncio.Future[None]") -> None:
+        """Await something, but no longer than the connection lasts."""
+        closing = asyncio.ensure_future(self.closed.wait())
+        try:
+            await asyncio.wait((awaited, closing), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            closing.cancel()
+            awaited.cancel()
+
+    async def ping(self) -> None:
+        """Send a ping behind everything queued and return when it has been answered or the connection has closed."""
+        data = b"end-%d" % len(self._pongs)
+        answered = self._pongs[data] = asyncio.Event()
+        await self.send(Frame(data, Kind.PING))
+        await self._first(asyncio.ensure_future(_wait(answered)))
+
+    async def write(self) -> None:
+        """Send what is queued until the connection closes."""
+        while not self.closed.is_set():
+            frame = await self._waiting.get()
+            try:
+                await self._write(frame)
+            except ConnectionError:
+                self.closed.set()
+
+    async def _write(self, frame: Frame) -> None:
+        sent_ns = self._clock.wall_ns()
+        self._ledger.enter(
+            conn=self.number,
+            exchange=self.exchange,
+            kind=frame.kind,
+            payload=frame.payload,
+            sent_ns=sent_ns,
+            channel=frame.channel,
+            symbol=frame.symbol,
+            key=frame.key,
+        )
+        if frame.payload in self._pongs:
+            await self._socket.ping(frame.payload)
+        else:
+            await self._socket.send_frame(frame.payload, WSMsgType.BINARY if frame.is_binary else WSMsgType.TEXT)
+
+    async def answer_ping(self, data: bytes) -> None:
+        """Answer a client's protocol ping at once."""
+        self._ledger.enter(
+            conn=self.number, exchange=self.exchange, kind=Kind.PING, payload=data, sent_ns=self._clock.wall_ns()
+        )
+        await self._socket.pong(data)
+
+    def take_pong(self, data: bytes) -> None:
+        """Take note of the answer to a ping."""
+        if data in self._pongs:
+            self._pongs[data].set()
+
+
+async def _wait(event: asyncio.Event) -> None:
+    await event.wait()

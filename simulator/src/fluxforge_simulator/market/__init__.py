@@ -1,0 +1,1 @@
+"""Markets: seeded books and trades, with no I/O and no clock."""

@@ -1,0 +1,217 @@
+"""Markets: one seeded book with the trades that move it.
+
+The same seed gives the same sequence of updates and trades, whatever the clock says and whoever listens. The book is
+never crossed, has `levels` levels on each side after every step, and each trade prints at the touch that the step before
+left behind. Time is not known here: the caller says when to step.
+"""
+
+import math
+import random
+from collections import deque
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from fluxforge_simulator.market.instrument import Instrument
+from fluxforge_simulator.market.ladder import Ladder, Side
+from fluxforge_simulator.market.statistics import DayStatistics
+
+_TRADES_KEPT = 100
+_GAP_BPS = 0.3
+_LEVEL_VALUE_MEDIAN = 4000.0
+_QUOTES_PER_STEP = (3, 10)
+_CHURN_PER_DRIFT = 25
+
+
+class Trade(NamedTuple):
+    """One print. `taker` is the side that took: a BID taker bought."""
+
+    trade_id: int
+    price: int
+    quantity: int
+    taker: Side
+
+
+class Change(NamedTuple):
+    """The new quantity of one level; 0 means that it is gone."""
+
+    side: Side
+    price: int
+    quantity: int
+
+
+class Step(NamedTuple):
+    """What one step did: trades first, then the levels that differ from the step before, each once.
+
+    The update ids of a market are contiguous over its steps.
+    """
+
+    market: "Market"
+    trades: tuple[Trade, ...]
+    changes: tuple[Change, ...]
+    first_update_id: int
+    last_update_id: int
+    is_touch_moved: bool
+
+
+class Market:
+    """A book and its trades. `trade_share` is the share of steps that begin with trades."""
+
+    def __init__(self, instrument: Instrument, *, seed: str, levels: int = 1000, trade_share: float = 0.3) -> None:
+        self.instrument = instrument
+        self.levels = levels
+        self.ladders = {Side.BID: Ladder(Side.BID), Side.ASK: Ladder(Side.ASK)}
+        self.update_id = 0
+        self.trade_id = 0
+        self.recent: deque[Trade] = deque(maxlen=_TRADES_KEPT)
+        self._trade_share = trade_share
+        self._random = random.Random(seed)  # noqa: S311 - a market, not a secret
+        self._pressure = 0.0
+        self._churns = 0
+        self._changes: dict[tuple[Side, int], int] = {}
+        start = max(round(instrument.start_price * 10**instrument.price_decimals), 2 * levels)
+        self._gap_mean = max(start * _GAP_BPS / 10_000, 0.3)
+        self._build(start)
+        self.statistics = DayStatistics.begin(start, self._volume_start(), self._random.uniform(-0.02, 0.02))
+        self.update_id = self._random.randrange(10**9, 10**10)
+        self.trade_id = self._random.randrange(10**8, 10**9)
+        self._print(Side.BID, self.ladders[Side.ASK].best, self._size())
+
+    @property
+    def touch(self) -> tuple[int, int, int, int]:
+        """Best bid, its quantity, best ask, its quantity."""
+        bids, asks = self.ladders[Side.BID], self.ladders[Side.ASK]
+        return bids.best, bids.quantity(bids.best), asks.best, asks.quantity(asks.best)
+
+    @property
+    def last_price(self) -> int:
+        """The price of the newest trade; there always is one."""
+        return self.recent[-1].price
+
+    def step(self) -> Step:
+        """Trade, quote, and close the spread again."""
+        first, touch = self._begin()
+        self._pressure = 0.97 * self._pressure + self._random.gauss(0.0, 0.35)
+        trades = self._trade() if self._random.random() < self._trade_share else ()
+        for _ in range(self._random.randint(*_QUOTES_PER_STEP)):
+            self._quote()
+        self._close_spread()
+        self._restore_depth()
+        return self._end(first, touch, trades)
+
+    def churn(self, changes: int) -> Step:
+        """Change `changes` levels next to the touch, half on each side, and nothing else: a frame of known width.
+
+        Now and then the touch moves by a level. No trade prints.
+        """
+        first, touch = self._begin()
+        self._churns += 1
+        gone = self._drifting() if self._churns % _CHURN_PER_DRIFT == 0 and changes > 3 else None
+        for side, count in ((Side.BID, changes // 2), (Side.ASK, changes - changes // 2)):
+            resized = count - 1 if gone is side.opposite else count
+            for price, _ in self.ladders[side].levels(resized):
+                self._set(side, price, self._size())
+        if gone is not None:
+            self._set(gone, self.ladders[gone].best, 0)
+            self._set(gone.opposite, self.ladders[gone].best - gone.value, self._size())
+        return self._end(first, touch, ())
+
+    def _begin(self) -> tuple[int, tuple[int, int, int, int]]:
+        self._changes = {}
+        return self.update_id + 1, self.touch
+
+    def _end(self, first: int, touch: tuple[int, int, int, int], trades: tuple[Trade, ...]) -> Step:
+        if not self._changes:
+            best = self.ladders[Side.BID].best
+            self._set(Side.BID, best, self.ladders[Side.BID].quantity(best) + 1)
+        changes = tuple(Change(side, price, quantity) for (side, price), quantity in self._changes.items())
+        return Step(self, trades, changes, first, self.update_id, touch != self.touch)
+
+    def _set(self, side: Side, price: int, quantity: int) -> None:
+        self.ladders[side].put(price, quantity)
+        self._changes[side, price] = quantity
+        self.update_id += 1
+
+    def _size(self) -> int:
+        value = self._random.lognormvariate(math.log(_LEVEL_VALUE_MEDIAN), 1.1)
+        return max(1, round(value / self.instrument.start_price * 10**self.instrument.quantity_decimals))
+
+    def _volume_start(self) -> int:
+        value = self._random.uniform(2e8, 2e9)
+        return round(value / self.instrument.start_price * 10**self.instrument.quantity_decimals)
+
+    def _gaps(self) -> Iterator[int]:
+        index = 0
+        while True:
+            index += 1
+            yield 1 + int(self._random.expovariate(1.0 / (self._gap_mean * (1 + index / 400))))
+
+    def _build(self, start: int) -> None:
+        for side in (Side.BID, Side.ASK):
+            price = start if side is Side.BID else start + 1
+            for _, gap in zip(range(self.levels), self._gaps(), strict=False):
+                if price < 1:
+                    break
+                self.ladders[side].put(price, self._size())
+                price += side.value * gap
+
+    def _print(self, taker: Side, price: int, quantity: int) -> Trade:
+        self.trade_id += 1
+        trade = Trade(self.trade_id, price, quantity, taker)
+        self.recent.append(trade)
+        self.statistics.take(price, quantity)
+        return trade
+
+    def _trade(self) -> tuple[Trade, ...]:
+        """Let one taker hit the touch; it takes at most the level, so that every print is at the touch."""
+        is_buy = self._random.random() < 1.0 / (1.0 + math.exp(-self._pressure))
+        taker = Side.BID if is_buy else Side.ASK
+        side = taker.opposite
+        ladder = self.ladders[side]
+        price = ladder.best
+        available = ladder.quantity(price)
+        taken = available if self._random.random() < 0.4 else self._random.randint(1, available)
+        prints: list[Trade] = []
+        left = taken
+        while left:
+            part = left if len(prints) == 2 or self._random.random() < 0.6 else self._random.randint(1, left)
+            prints.append(self._print(taker, price, part))
+            left -= part
+        self._set(side, price, available - taken)
+        return tuple(prints)
+
+    def _quote(self) -> None:
+        side = self._random.choice((Side.BID, Side.ASK))
+        ladder = self.ladders[side]
+        index = min(int(self._random.expovariate(1 / 12)), len(ladder) - 2)
+        price, draw = ladder.price_at(index), self._random.random()
+        if draw < 0.7:
+            self._set(side, price, self._size())
+        elif draw < 0.85:
+            self._set(side, price, 0)
+        else:
+            room = abs(ladder.price_at(index + 1) - price)
+            if room > 1:
+                self._set(side, price + side.value * self._random.randint(1, room - 1), self._size())
+
+    def _close_spread(self) -> None:
+        bids, asks = self.ladders[Side.BID], self.ladders[Side.ASK]
+        while (spread := asks.best - bids.best) > 2:
+            step = 1 if self._random.random() < 0.8 else min(2, spread - 1)
+            if self._random.random() < 1.0 / (1.0 + math.exp(-self._pressure)):
+                self._set(Side.BID, asks.best - step, self._size())
+            else:
+                self._set(Side.ASK, bids.best + step, self._size())
+
+    def _restore_depth(self) -> None:
+        for side, ladder in self.ladders.items():
+            while len(ladder) > self.levels:
+                self._set(side, ladder.worst, 0)
+            while len(ladder) < self.levels and ladder.worst + side.value > 0:
+                gap = min(next(self._gaps()) * 3, ladder.worst - 1 if side is Side.BID else 10**9)
+                self._set(side, ladder.worst + side.value * max(gap, 1), self._size())
+
+    def _drifting(self) -> Side:
+        """Return the side whose touch goes next: the longer one is worn down, so that neither ever runs out."""
+        self._pressure = 0.97 * self._pressure + self._random.gauss(0.0, 0.35)
+        excess = (len(self.ladders[Side.ASK]) - len(self.ladders[Side.BID])) / self.levels
+        return Side.ASK if self._pressure + 4.0 * excess > 0 else Side.BID

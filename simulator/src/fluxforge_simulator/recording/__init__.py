@@ -1,0 +1,1 @@
+"""Recordings: real captures, played back to real clients."""

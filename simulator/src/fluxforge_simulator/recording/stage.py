@@ -1,0 +1,3 @@
+"""placeholder"""
+class RecordingStage: ...
+def open_recordings(options, clock): raise NotImplementedError

@@ -1,0 +1,121 @@
+"""The simulator: a server with its stages and ledger, from start to stop."""
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from types import TracebackType
+from typing import Self
+
+from fluxforge.adapters.system_clock import SystemClock
+from fluxforge.ports.clock import Clock
+from fluxforge_simulator.errors import OptionError
+from fluxforge_simulator.ledger import Ledger
+from fluxforge_simulator.load import run_load
+from fluxforge_simulator.market_stage import MarketStage
+from fluxforge_simulator.options import LoadPlan, SimulateOptions
+from fluxforge_simulator.recording.stage import RecordingStage, open_recordings
+from fluxforge_simulator.server import Server
+from fluxforge_simulator.venues.catalog import VENUES
+
+
+class Simulator:
+    """One run, as an async context manager: it listens inside, and its ledger is complete after.
+
+    `finished` is set when everything has been played and each connection has answered a ping sent behind its last frame:
+    at the end of a recording or of a load. Made-up markets never finish.
+    """
+
+    def __init__(self, options: SimulateOptions, clock: Clock | None = None) -> None:
+        """Read and check everything that the options name.
+
+        Raises:
+            OptionError: an option cannot be used. Nothing was started.
+        """
+        self.finished = asyncio.Event()
+        self._options = options
+        self._clock = clock or SystemClock()
+        self._tasks = asyncio.TaskGroup()
+        self._running: set[asyncio.Task[None]] = set()
+        self._check()
+        self._recordings: list[RecordingStage] = []
+        self._markets: list[MarketStage] = []
+        self.ledger = Ledger(None)
+        if options.recordings:
+            self._recordings = open_recordings(options, self._clock)
+        else:
+            self._markets = self._open_markets()
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on."""
+        return self._server.port
+
+    def _check(self) -> None:
+        options = self._options
+        if options.speed is not None and not 0 < options.speed < float("inf"):
+            raise OptionError("--speed", str(options.speed), "a number above 0, or max", "not above 0")
+        if options.once and not options.recordings and options.load is None:
+            raise OptionError("--once", "", "a --recording, which has an end", "a made-up market, which has none")
+        if options.markets is not None and not options.recordings:
+            raise OptionError("--markets", str(options.markets), "a --recording to list markets for", "no recording")
+
+    def _open_markets(self) -> list[MarketStage]:
+        exchange = self._options.exchange
+        if exchange is not None and exchange not in VENUES:
+            raise OptionError("--exchange", exchange, f"one of {', '.join(VENUES)}", "not an exchange of market mode")
+        venues = [venue for venue in VENUES.values() if exchange in {None, venue.exchange}]
+        return [MarketStage(venue, self._options, self._clock, self._spawn) for venue in venues]
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = self._tasks.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def __aenter__(self) -> Self:
+        """Listen.
+
+        Raises:
+            OptionError: the port cannot be taken, or the ledger cannot be written. Nothing listens.
+        """
+        self.ledger = Ledger(self._options.ledger)
+        stages: Sequence[RecordingStage | MarketStage] = [*self._recordings, *self._markets]
+        self._server = Server(stages, self.ledger, self._clock)
+        try:
+            await self._server.start(self._options.port)
+        except OptionError:
+            self.ledger.close()
+            raise
+        await self._tasks.__aenter__()
+        self._spawn(self._play())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close every connection, stop listening and complete the ledger."""
+        for task in tuple(self._running):
+            task.cancel()
+        try:
+            await self._tasks.__aexit__(kind, error, trace)
+        finally:
+            await self._server.stop()
+            self.ledger.close()
+
+    async def _play(self) -> None:
+        """Play to the end, if there is one, and let each connection confirm that it has heard it all."""
+        async with asyncio.TaskGroup() as plays:
+            for stage in self._recordings:
+                plays.create_task(stage.play(self.ledger))
+            if self._options.load is not None:
+                plays.create_task(self._load(self._options.load))
+        if not self._recordings and self._options.load is None:
+            return
+        connections = [part.connection for stage in (*self._recordings, *self._markets) for part in stage.parts]
+        await asyncio.gather(*(connection.ping() for connection in connections))
+        self.ledger.flush()
+        self.finished.set()
+
+    async def _load(self, plan: LoadPlan) -> None:
+        stage = next((stage for stage in self._markets if stage.exchange.startswith("binance")), None)
+        if stage is None:
+            raise OptionError("load", str(plan), "binance or binanceus among the markets", "neither of them")
+        await run_load(plan, stage, self._clock)

@@ -1,0 +1,1 @@
+"""Venues: the wire protocols of market mode, one module each."""
