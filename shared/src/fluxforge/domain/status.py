@@ -28,7 +28,10 @@ class FeedStatus:
 
 @dataclass(frozen=True, slots=True)
 class CollectorStatus:
-    """A collector: `captured` records were given a seq, `stored` of them were acknowledged by the bus."""
+    """A collector: `captured` records were given a seq, `stored` of them were acknowledged by the bus.
+
+    `boot` is that of its records, so that they can be found again among those of other lives of the same lane.
+    """
 
     lane: str
     at_ns: int
@@ -40,6 +43,7 @@ class CollectorStatus:
     dropped: int
     connections: int
     feeds: tuple[FeedStatus, ...]
+    boot: str = ""
 
 
 @dataclass(frozen=True, slots=True)
