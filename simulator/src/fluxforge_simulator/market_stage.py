@@ -1,17 +1,14 @@
 """The market stage: one venue's made-up markets, stepped by the clock and told to every connection."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
 
 from fluxforge.ports.clock import Clock
 from fluxforge_simulator.connection import Connection
-from fluxforge_simulator.frame import Channel, Feed, Frame, Kind, Reply, Request
+from fluxforge_simulator.faults import Spawn, Spoiler
+from fluxforge_simulator.frame import Channel, Feed, Reply, Request
 from fluxforge_simulator.market.market import Market, Step
-from fluxforge_simulator.options import MalformedFrame, SimulateOptions
+from fluxforge_simulator.options import SimulateOptions
 from fluxforge_simulator.venues.venue import Dialogue, Floor, Venue
-
-Spawn = Callable[[Coroutine[None, None, None]], None]
-
 
 class MarketPart:
     """One connection on a market stage."""
@@ -49,7 +46,7 @@ class MarketStage:
         self._venue = venue
         self._options = options
         self._spawn = spawn
-        self._malformed = [fault for fault in options.faults.malformed if fault.exchange == venue.exchange]
+        self._spoiler = Spoiler(options.faults, venue.exchange, spawn)
         self.floor = Floor(
             venue.exchange,
             venue.instruments,
@@ -82,9 +79,7 @@ class MarketStage:
     def subscribed(self, connection: Connection, feeds: set[Feed]) -> None:
         """Take note of new feeds of a connection: faults may be waiting for them."""
         self.changed.set()
-        for fault in [entry for entry in self._malformed if Feed(entry.channel, entry.symbol) in feeds]:
-            self._malformed.remove(fault)
-            self._spawn(_spoil(connection, fault))
+        self._spoiler.subscribed(connection, feeds)
 
     def connections(self, feed: Feed) -> list[Connection]:
         """Return the connections that are subscribed to a feed."""
@@ -109,7 +104,3 @@ class MarketStage:
             if frames:
                 part.connection.offer(frames)
 
-
-async def _spoil(connection: Connection, fault: MalformedFrame) -> None:
-    await asyncio.sleep(fault.after_s)
-    await connection.send(Frame(fault.payload, Kind.DATA, fault.channel, fault.symbol))

@@ -119,9 +119,9 @@ async def _read(socket: web.WebSocketResponse, connection: Connection, part: Par
         if message.type is WSMsgType.TEXT:
             part.hear(message.data)
         elif message.type is WSMsgType.PING:
-            await connection.answer_ping(message.data)
+            await connection.answer_ping(bytes(message.data))
         elif message.type is WSMsgType.PONG:
-            connection.take_pong(message.data)
+            connection.take_pong(bytes(message.data))
 
 
 async def _beat(part: Part) -> None:

@@ -1,7 +1,7 @@
 """The simulator: a server with its stages and ledger, from start to stop."""
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from types import TracebackType
 from typing import Self
 
@@ -12,8 +12,10 @@ from fluxforge_simulator.ledger import Ledger
 from fluxforge_simulator.load import run_load
 from fluxforge_simulator.market_stage import MarketStage
 from fluxforge_simulator.options import LoadPlan, SimulateOptions
-from fluxforge_simulator.recording.stage import RecordingStage, open_recordings
+from fluxforge_simulator.recording.catalog import DIALECTS, read_all, read_markets
+from fluxforge_simulator.recording.stage import RecordingStage
 from fluxforge_simulator.server import Server
+from fluxforge_simulator.stage import Stage
 from fluxforge_simulator.venues.catalog import VENUES
 
 
@@ -40,7 +42,7 @@ class Simulator:
         self._markets: list[MarketStage] = []
         self.ledger = Ledger(None)
         if options.recordings:
-            self._recordings = open_recordings(options, self._clock)
+            self._recordings = self._open_recordings()
         else:
             self._markets = self._open_markets()
 
@@ -65,6 +67,17 @@ class Simulator:
         venues = [venue for venue in VENUES.values() if exchange in {None, venue.exchange}]
         return [MarketStage(venue, self._options, self._clock, self._spawn) for venue in venues]
 
+    def _open_recordings(self) -> list[RecordingStage]:
+        options = self._options
+        recordings, markets = read_all(options.recordings, options.exchange), read_markets(options.markets)
+        stages = [
+            RecordingStage(recording, DIALECTS[recording.exchange](recording, markets), options, self._clock, self._spawn)
+            for recording in recordings
+        ]
+        if len(stages) == 1:
+            stages[0].stand_alone()
+        return stages
+
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = self._tasks.create_task(work)
         self._running.add(task)
@@ -77,7 +90,7 @@ class Simulator:
             OptionError: the port cannot be taken, or the ledger cannot be written. Nothing listens.
         """
         self.ledger = Ledger(self._options.ledger)
-        stages: Sequence[RecordingStage | MarketStage] = [*self._recordings, *self._markets]
+        stages: list[Stage] = [*self._recordings, *self._markets]
         self._server = Server(stages, self.ledger, self._clock)
         try:
             await self._server.start(self._options.port)
@@ -109,7 +122,8 @@ class Simulator:
                 plays.create_task(self._load(self._options.load))
         if not self._recordings and self._options.load is None:
             return
-        connections = [part.connection for stage in (*self._recordings, *self._markets) for part in stage.parts]
+        connections = [part.connection for stage in self._recordings for part in stage.parts]
+        connections += [part.connection for stage in self._markets for part in stage.parts]
         await asyncio.gather(*(connection.ping() for connection in connections))
         self.ledger.flush()
         self.finished.set()

@@ -124,9 +124,7 @@ class BinanceDialogue:
             frames += self._depth(step, now_ns)
         if "bookTicker" in names and step.is_touch_moved:
             key = (step.last_update_id,)
-            frames.append(
-                Frame(book_ticker(market, step.last_update_id), Kind.DATA, Channel.BIDSASKS, symbol, key)
-            )
+            frames.append(Frame(book_ticker(market, step.last_update_id), Kind.DATA, Channel.BIDSASKS, symbol, key))
         return frames + self._tickers(market, names, now_ns)
 
     def _depth(self, step: Step, now_ns: int) -> list[Frame]:

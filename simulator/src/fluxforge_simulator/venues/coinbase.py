@@ -105,7 +105,11 @@ class CoinbaseDialogue:
         for product in products:
             symbol = self._symbols.get(product)
             if symbol is None or symbol in self._refused:
-                error = {"type": "error", "message": "Failed to subscribe", "reason": f"{product} is not a valid product"}
+                error = {
+                    "type": "error",
+                    "message": "Failed to subscribe",
+                    "reason": f"{product} is not a valid product",
+                }
                 return [Frame(orjson.dumps(error), Kind.ACK, _CHANNELS.get(channel), symbol)]
         current = self._channels.setdefault(channel, [])
         if message["type"] == "unsubscribe":
