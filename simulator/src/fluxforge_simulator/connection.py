@@ -1,7 +1,7 @@
 """Connections: one client's socket, the frames waiting for it, and the pings on it.
 
-Frames leave in the order in which they were offered and are entered in the ledger as they leave. A client that lets more
-than `_WAITING_MAX` frames pile up is cut off, as a venue does; whoever awaits `send` waits for room instead.
+Frames leave in the order in which they were offered and are entered in the ledger as they leave. A client that lets
+more than `_WAITING_MAX` frames pile up is cut off, as a venue does; whoever awaits `send` waits for room instead.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ _WAITING_MAX = 10_000
 class Connection:
     """One client's socket. `number` counts the connections of a run from 1."""
 
-    def __init__(  # noqa: PLR0913 - what a connection stands on
+    def __init__(
         self,
         number: int,
         exchange: str,

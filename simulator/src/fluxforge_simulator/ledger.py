@@ -37,7 +37,7 @@ class Ledger:
             except OSError as error:
                 raise OptionError("--ledger", str(path), "a file that can be written", str(error.strerror)) from error
 
-    def enter(  # noqa: PLR0913 - the fields of a line
+    def enter(
         self,
         *,
         conn: int,

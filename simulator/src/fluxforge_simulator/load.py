@@ -1,7 +1,7 @@
 """Load: depth updates of one width, as fast as the socket takes them or at a given rate.
 
-The frames continue the book that the client asked for last: the markets of a load move by its frames alone. A book asked
-for while frames are encoded ahead of time is already the one after the last of them.
+The frames continue the book that the client asked for last: the markets of a load move by its frames alone. A book
+asked for while frames are encoded ahead of time is already the one after the last of them.
 """
 
 import asyncio

@@ -10,6 +10,7 @@ from fluxforge_simulator.market.market import Market, Step
 from fluxforge_simulator.options import SimulateOptions
 from fluxforge_simulator.venues.venue import Dialogue, Floor, Venue
 
+
 class MarketPart:
     """One connection on a market stage."""
 
@@ -103,4 +104,3 @@ class MarketStage:
             frames = part.dialogue.tell(step, now_ns)
             if frames:
                 part.connection.offer(frames)
-

@@ -6,7 +6,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How lively the markets are. A step is one depth update per symbol; `trade_share` of the steps begin with trades."""
+    """How lively the markets are: depth updates per second of a symbol, and the share of them that follow trades."""
 
     steps_per_s: float = 10.0
     trade_share: float = 0.3
@@ -51,9 +51,9 @@ class Faults:
 class SimulateOptions:
     """One run. Without recordings the markets are made up from `seed`.
 
-    `exchange` restricts market mode to one venue and tells whose recording it is where the file does not say. `speed` is
-    a multiple of the recorded pace, None means without waiting. `pace`, `load` and `faults` have no command-line options:
-    they are for tests and benchmarks.
+    `exchange` restricts market mode to one venue and tells whose recording it is where the file does not say. `speed`
+    is a multiple of the recorded pace, None means without waiting. `pace`, `load` and `faults` have no command-line
+    options: they are for tests and benchmarks.
     """
 
     recordings: tuple[Path, ...] = ()

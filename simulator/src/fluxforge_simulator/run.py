@@ -17,8 +17,8 @@ _EXIT_USAGE = 2
 def simulate(options: SimulateOptions) -> int:
     """Run until SIGTERM or SIGINT, or with `once` until everything has been played; return the exit code.
 
-    The first line on stdout is `{"port": N}`. It blocks and runs an event loop of its own: 0 after a clean end, 2 where an
-    option cannot be used, with one line on stderr that says why.
+    The first line on stdout is `{"port": N}`. It blocks and runs an event loop of its own: 0 after a clean end, 2
+    where an option cannot be used, with one line on stderr that says why.
     """
     try:
         return uvloop.run(_run(options))

@@ -1,6 +1,7 @@
 """The server: HTTP and WebSocket on loopback, for every venue at once.
 
-A venue's `scheme://HOST/path` is served as `http|ws://127.0.0.1:PORT/HOST/path`: the host is the first segment of the path.
+A venue's `scheme://HOST/path` is served as `http|ws://127.0.0.1:PORT/HOST/path`: the host is the first segment of the
+path.
 """
 
 import asyncio
@@ -97,8 +98,8 @@ class Server:
         await socket.prepare(request)
         self._connections += 1
         transport = request.transport
-        abort = transport.abort if transport is not None else request.task.cancel
-        connection = Connection(self._connections, stage.exchange, socket, self._ledger, self._clock, abort)
+        assert transport is not None  # the handshake has just been sent on it
+        connection = Connection(self._connections, stage.exchange, socket, self._ledger, self._clock, transport.abort)
         self._sockets.add(socket)
         part = stage.enter(connection)
         try:

@@ -22,8 +22,8 @@ from fluxforge_simulator.venues.catalog import VENUES
 class Simulator:
     """One run, as an async context manager: it listens inside, and its ledger is complete after.
 
-    `finished` is set when everything has been played and each connection has answered a ping sent behind its last frame:
-    at the end of a recording or of a load. Made-up markets never finish.
+    `finished` is set when everything has been played and each connection has answered a ping sent behind its last
+    frame: at the end of a recording or of a load. Made-up markets never finish.
     """
 
     def __init__(self, options: SimulateOptions, clock: Clock | None = None) -> None:
@@ -71,7 +71,9 @@ class Simulator:
         options = self._options
         recordings, markets = read_all(options.recordings, options.exchange), read_markets(options.markets)
         stages = [
-            RecordingStage(recording, DIALECTS[recording.exchange](recording, markets), options, self._clock, self._spawn)
+            RecordingStage(
+                recording, DIALECTS[recording.exchange](recording, markets), options, self._clock, self._spawn
+            )
             for recording in recordings
         ]
         if len(stages) == 1:

@@ -30,9 +30,11 @@ class Ladder:
         self._quantities: dict[int, int] = {}
 
     def __len__(self) -> int:
+        """Return the number of levels."""
         return len(self._keys)
 
     def __contains__(self, price: int) -> bool:
+        """Tell whether there is a level at a price."""
         return price in self._quantities
 
     @property

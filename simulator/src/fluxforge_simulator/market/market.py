@@ -1,8 +1,8 @@
 """Markets: one seeded book with the trades that move it.
 
 The same seed gives the same sequence of updates and trades, whatever the clock says and whoever listens. The book is
-never crossed, has `levels` levels on each side after every step, and each trade prints at the touch that the step before
-left behind. Time is not known here: the caller says when to step.
+never crossed, has `levels` levels on each side after every step, and each trade prints at the touch that the step
+before left behind. Time is not known here: the caller says when to step.
 """
 
 import math
@@ -19,7 +19,14 @@ _TRADES_KEPT = 100
 _GAP_BPS = 0.3
 _LEVEL_VALUE_MEDIAN = 4000.0
 _QUOTES_PER_STEP = (3, 10)
+_RESIZED_SHARE = 0.7
+_CANCELLED_SHARE = 0.15
+_WHOLE_LEVEL_SHARE = 0.4
+_LAST_PRINT_SHARE = 0.6
+_PRINTS_MAX = 3
+_SPREAD_MAX = 2
 _CHURN_PER_DRIFT = 25
+_CHURN_DRIFTS_FROM = 4
 
 
 class Trade(NamedTuple):
@@ -105,7 +112,7 @@ class Market:
         """
         first, touch = self._begin()
         self._churns += 1
-        gone = self._drifting() if self._churns % _CHURN_PER_DRIFT == 0 and changes > 3 else None
+        gone = self._drifting() if self._churns % _CHURN_PER_DRIFT == 0 and changes >= _CHURN_DRIFTS_FROM else None
         for side, count in ((Side.BID, changes // 2), (Side.ASK, changes - changes // 2)):
             resized = count - 1 if gone is side.opposite else count
             for price, _ in self.ladders[side].levels(resized):
@@ -133,11 +140,15 @@ class Market:
 
     def _size(self) -> int:
         value = self._random.lognormvariate(math.log(_LEVEL_VALUE_MEDIAN), 1.1)
-        return max(1, round(value / self.instrument.start_price * 10**self.instrument.quantity_decimals))
+        return self._lots(value)
 
     def _volume_start(self) -> int:
         value = self._random.uniform(2e8, 2e9)
-        return round(value / self.instrument.start_price * 10**self.instrument.quantity_decimals)
+        return self._lots(value)
+
+    def _lots(self, value: float) -> int:
+        lots_per_value: float = 10**self.instrument.quantity_decimals / self.instrument.start_price
+        return max(1, round(value * lots_per_value))
 
     def _gaps(self) -> Iterator[int]:
         index = 0
@@ -169,11 +180,12 @@ class Market:
         ladder = self.ladders[side]
         price = ladder.best
         available = ladder.quantity(price)
-        taken = available if self._random.random() < 0.4 else self._random.randint(1, available)
+        taken = available if self._random.random() < _WHOLE_LEVEL_SHARE else self._random.randint(1, available)
         prints: list[Trade] = []
         left = taken
         while left:
-            part = left if len(prints) == 2 or self._random.random() < 0.6 else self._random.randint(1, left)
+            is_last = len(prints) == _PRINTS_MAX - 1 or self._random.random() < _LAST_PRINT_SHARE
+            part = left if is_last else self._random.randint(1, left)
             prints.append(self._print(taker, price, part))
             left -= part
         self._set(side, price, available - taken)
@@ -184,9 +196,9 @@ class Market:
         ladder = self.ladders[side]
         index = min(int(self._random.expovariate(1 / 12)), len(ladder) - 2)
         price, draw = ladder.price_at(index), self._random.random()
-        if draw < 0.7:
+        if draw < _RESIZED_SHARE:
             self._set(side, price, self._size())
-        elif draw < 0.85:
+        elif draw < _RESIZED_SHARE + _CANCELLED_SHARE:
             self._set(side, price, 0)
         else:
             room = abs(ladder.price_at(index + 1) - price)
@@ -195,8 +207,8 @@ class Market:
 
     def _close_spread(self) -> None:
         bids, asks = self.ladders[Side.BID], self.ladders[Side.ASK]
-        while (spread := asks.best - bids.best) > 2:
-            step = 1 if self._random.random() < 0.8 else min(2, spread - 1)
+        while asks.best - bids.best > _SPREAD_MAX:
+            step = self._random.choice((1, 1, 1, 1, _SPREAD_MAX))
             if self._random.random() < 1.0 / (1.0 + math.exp(-self._pressure)):
                 self._set(Side.BID, asks.best - step, self._size())
             else:

@@ -26,32 +26,25 @@ _PERPETUAL_DELIVERY_MS = 4_133_404_800_000
 
 
 class BinanceDialect:
-    """Binance in all its families; `exchange` tells which one it is."""
+    """Binance in all its families; the recording tells which one it is."""
 
     def __init__(self, recording: Recording, markets: bytes | None) -> None:
-        self.exchange = recording.exchange
         self.domains = {
             "binanceus": ("binance.us",),
             "binanceusdm": ("fapi.binance.com", "fstream.binance.com"),
             "binancecoinm": ("dapi.binance.com", "dstream.binance.com"),
-        }.get(self.exchange, ("binance.com",))
-        self._path = _PATHS.get(self.exchange, "/api/")
+        }.get(recording.exchange, ("binance.com",))
+        self._path = _PATHS.get(recording.exchange, "/api/")
         self._index = RestIndex(recording.replies)
         ids = sorted({_stream_of(frame.payload).partition("@")[0].upper() for frame in recording.frames})
-        self._info = markets or self._recorded_info(recording) or self._made_up_info(ids)
+        self._info = markets or _recorded_info(recording) or _made_up_info(ids, recording.exchange)
         entries = {entry["symbol"]: entry for entry in orjson.loads(self._info)["symbols"]}
         self._symbols = {market: _unified(entries.get(market), market) for market in {*ids, *entries}}
-        self.books = {}
+        self.books: dict[str, Book] = {}
         for url, body in recording.replies:
             market = ids[0] if url == "depth" else query_of(url).get("symbol")
             if market is not None and b'"lastUpdateId"' in body[:64]:
                 self.books.setdefault(self._symbols.get(market, market), Book(body, orjson.loads(body)["lastUpdateId"]))
-
-    def _recorded_info(self, recording: Recording) -> bytes | None:
-        return next((body for url, body in recording.replies if url.endswith("/exchangeInfo")), None)
-
-    def _made_up_info(self, ids: list[str]) -> bytes:
-        return orjson.dumps({"timezone": "UTC", "symbols": [_info_entry(market, self.exchange) for market in ids]})
 
     def greet(self) -> tuple[bytes, ...]:
         """Return nothing: this venue waits to be spoken to."""
@@ -113,6 +106,14 @@ class BinanceDialect:
             return Reply(orjson.dumps({"code": -1121, "msg": "Invalid symbol."}), status=400)
         body = self._index.find(request)
         return None if body is None else Reply(body)
+
+
+def _recorded_info(recording: Recording) -> bytes | None:
+    return next((body for url, body in recording.replies if url.endswith("/exchangeInfo")), None)
+
+
+def _made_up_info(ids: list[str], exchange: str) -> bytes:
+    return orjson.dumps({"timezone": "UTC", "symbols": [_info_entry(market, exchange) for market in ids]})
 
 
 def _stream_of(payload: bytes) -> str:

@@ -21,7 +21,6 @@ _PRINTS = ("te", "tu")
 class BitfinexDialect(InBandDialect):
     """Bitfinex v2, public."""
 
-    exchange = "bitfinex"
     domains = ("bitfinex.com",)
 
     def __init__(self, recording: Recording, markets: bytes | None) -> None:
@@ -61,7 +60,7 @@ class BitfinexDialect(InBandDialect):
         return Heard((ack,), subscribed=(_topic(channel, market),))
 
     def classify(self, payload: bytes) -> Parcel | None:
-        """Name a frame by its channel number; the key is the trade's id, or the number the connection gave the frame."""
+        """Name a frame by its channel number; its key is the trade's id, or its number on the connection."""
         message = orjson.loads(payload)
         if not isinstance(message, list) or message[1] == "hb":
             return None

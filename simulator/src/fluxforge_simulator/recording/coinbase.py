@@ -23,7 +23,6 @@ _SEQUENCE = re.compile(rb'"sequence_num":\d+')
 class CoinbaseDialect:
     """Coinbase Advanced Trade."""
 
-    exchange = "coinbase"
     domains = ("coinbase.com",)
 
     def __init__(self, recording: Recording, markets: bytes | None) -> None:

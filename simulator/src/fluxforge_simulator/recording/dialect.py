@@ -1,8 +1,8 @@
 """Dialect: the port by which a venue's recorded frames find their subscribers.
 
 A dialect is pure. It knows which topic a recorded frame belongs to, what a client's message subscribes, and what the
-venue's REST API answers where the recording does not. A topic is a subscription as the venue sees it, one channel of one
-market; its text is the dialect's own affair.
+venue's REST API answers where the recording does not. A topic is a subscription as the venue sees it, one channel of
+one market; its text is the dialect's own affair.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from fluxforge_simulator.frame import Kind, Reply, Request
-
 
 Key = tuple[int | str, ...]
 
@@ -56,9 +55,15 @@ class Book:
 class Dialect(Protocol):
     """One venue's way of speaking, about one recording."""
 
-    exchange: str
-    domains: tuple[str, ...]
-    books: Mapping[str, Book]
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """What the names of its hosts end in."""
+        ...
+
+    @property
+    def books(self) -> Mapping[str, Book]:
+        """Recorded REST order books by symbol."""
+        ...
 
     def greet(self) -> tuple[bytes, ...]:
         """Return what the venue says before it is spoken to."""

@@ -11,7 +11,6 @@ from fluxforge_simulator.recording.reader import Recording
 class GeminiDialect(InBandDialect):
     """Gemini. Its subscriptions are not acknowledged: the book is the answer."""
 
-    exchange = "gemini"
     domains = ("gemini.com",)
 
     def __init__(self, recording: Recording, markets: bytes | None) -> None:

@@ -8,6 +8,8 @@ from fluxforge_simulator.recording.reader import Recording
 class InBandDialect:
     """Recorded frames and replies as they are. A venue adds how it subscribes and names its frames."""
 
+    domains: tuple[str, ...]
+
     def __init__(self, recording: Recording, markets: bytes | None) -> None:
         self.books: dict[str, Book] = {}
         self._index = RestIndex(recording.replies)

@@ -25,7 +25,6 @@ _PING_MS = 18_000
 class KucoinDialect(InBandDialect):
     """KuCoin, spot."""
 
-    exchange = "kucoin"
     domains = ("kucoin.com",)
 
     def __init__(self, recording: Recording, markets: bytes | None) -> None:

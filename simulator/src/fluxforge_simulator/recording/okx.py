@@ -13,7 +13,6 @@ _CHANNELS = {"books": Channel.ORDERBOOK, "trades": Channel.TRADES, "tickers": Ch
 class OkxDialect(InBandDialect):
     """OKX, public."""
 
-    exchange = "okx"
     domains = ("okx.com",)
 
     def hear(self, text: str) -> Heard:

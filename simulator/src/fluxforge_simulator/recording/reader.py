@@ -1,7 +1,7 @@
 """Readers: the two containers of recorded captures as one.
 
-cryptofeed v3 (zstandard): one JSON object per line, `t` is header, http, connect, send or recv; binary frames in base64.
-hftbacktest (gzip): `<recv_ns> <raw JSON>`, where a line without `stream` is the REST order book.
+cryptofeed v3 (zstandard): one JSON object per line, `t` is header, http, connect, send or recv; binary frames in
+base64. hftbacktest (gzip): `<recv_ns> <raw JSON>`, where a line without `stream` is the REST order book.
 Receive times are kept as they are: they may stand behind the venue's own clock.
 """
 
@@ -45,7 +45,7 @@ class RecordedFrame:
 
 @dataclass(slots=True)
 class Recording:
-    """What was captured from one exchange. `replies` are REST bodies by URL; an inline order book has the URL `depth`."""
+    """What was captured from one exchange: frames, and REST bodies by URL; an inline order book has the URL `depth`."""
 
     exchange: str
     frames: list[RecordedFrame] = field(default_factory=list)

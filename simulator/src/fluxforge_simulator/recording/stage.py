@@ -1,8 +1,8 @@
 """The recording stage: one exchange's recording, played to whoever has subscribed.
 
-Playing begins when the subscriptions have settled or as many as wished are there, and every order book that they need has
-been asked for 200 ms ago. A frame goes to each connection that subscribed its topic, in recorded order; frames that nobody
-subscribed, or that the client's book already contains, are skipped and entered in the ledger as such.
+Playing begins when the subscriptions have settled or as many as wished are there, and every order book that they need
+has been asked for 200 ms ago. A frame goes to each connection that subscribed its topic, in recorded order; frames
+that nobody subscribed, or that the client's book already contains, are skipped and entered in the ledger as such.
 """
 
 import asyncio
@@ -127,7 +127,7 @@ class RecordingStage:
 
     async def play(self, ledger: Ledger) -> None:
         """Wait until it is time, then play every frame."""
-        while not self._is_ready():
+        while not self._is_ready():  # noqa: ASYNC110 - it becomes ready by time passing, too
             await asyncio.sleep(_POLL_S)
         began_ns = self._clock.monotonic_ns()
         first_ns = self._recording.frames[0].recv_ns

@@ -15,6 +15,8 @@ from fluxforge_simulator.venues.clock_text import iso
 from fluxforge_simulator.venues.venue import Floor
 
 _TICKER_BATCH_EVERY_NS = 5_000_000_000
+Event = dict[str, object]
+
 _CHANNELS = {
     "level2": Channel.ORDERBOOK,
     "market_trades": Channel.TRADES,
@@ -130,10 +132,10 @@ class CoinbaseDialogue:
     def _subscriptions(self, now_ns: int) -> Frame:
         return self._frame("subscriptions", [{"subscriptions": self._channels}], now_ns, Kind.ACK)
 
-    def _frame(  # noqa: PLR0913 - what a frame is made of
+    def _frame(
         self,
         channel: str,
-        events: list[dict[str, object]],
+        events: list[Event],
         now_ns: int,
         kind: Kind,
         feed: Feed | None = None,
@@ -158,7 +160,7 @@ class CoinbaseDialogue:
                 Change(side, price, lots) for side, ladder in market.ladders.items() for price, lots in ladder.levels()
             ]
             updates = level_updates(market.instrument, changes, now_ns)
-            event = {"type": "snapshot", "product_id": product_id(market.instrument), "updates": updates}
+            event: Event = {"type": "snapshot", "product_id": product_id(market.instrument), "updates": updates}
             return [self._frame("l2_data", [event], now_ns, Kind.SNAPSHOT, feed)]
         if channel == "market_trades":
             return [self._trades(market, tuple(market.recent), now_ns, Kind.SNAPSHOT)]
@@ -167,7 +169,7 @@ class CoinbaseDialogue:
 
     def _trades(self, market: Market, trades: tuple[Trade, ...], now_ns: int, kind: Kind) -> Frame:
         entries = [trade_entry(market.instrument, trade, now_ns) for trade in reversed(trades)]
-        event = {"type": "snapshot" if kind is Kind.SNAPSHOT else "update", "trades": entries}
+        event: Event = {"type": "snapshot" if kind is Kind.SNAPSHOT else "update", "trades": entries}
         feed = Feed(Channel.TRADES, market.instrument.symbol)
         return self._frame("market_trades", [event], now_ns, kind, feed, tuple(trade.trade_id for trade in trades))
 
@@ -185,7 +187,7 @@ class CoinbaseDialogue:
         if step.trades and self._wants("market_trades", product):
             frames.append(self._trades(market, step.trades, now_ns, Kind.DATA))
         if step.trades and self._wants("ticker", product):
-            event: dict[str, object] = {"type": "update", "tickers": [ticker_entry(market)]}
+            event: Event = {"type": "update", "tickers": [ticker_entry(market)]}
             frames.append(self._frame("ticker", [event], now_ns, Kind.DATA, Feed(Channel.TICKER, symbol)))
         if self._wants("level2", product):
             updates = level_updates(market.instrument, list(step.changes), now_ns)
@@ -198,7 +200,7 @@ class CoinbaseDialogue:
         frames: list[Frame] = []
         if "heartbeats" in self._channels:
             self._heartbeats += 1
-            event: dict[str, object] = {"current_time": iso(now_ns, 9), "heartbeat_counter": self._heartbeats}
+            event: Event = {"current_time": iso(now_ns, 9), "heartbeat_counter": self._heartbeats}
             frames.append(self._frame("heartbeats", [event], now_ns, Kind.PING))
         products = self._channels.get("ticker_batch", [])
         if products and now_ns >= self._batch_due_ns:
@@ -219,7 +221,7 @@ class CoinbaseVenue:
     domain: str
     instruments: tuple[Instrument, ...]
 
-    def rest(self, request: Request, floor: Floor, now_ns: int) -> Reply | None:
+    def rest(self, request: Request, floor: Floor, now_ns: int) -> Reply | None:  # noqa: ARG002 - its lists do not move
         """Answer products, currencies and exchange rates."""
         if request.path.endswith("/market/products"):
             is_spot = request.query.get("product_type", "SPOT") == "SPOT"

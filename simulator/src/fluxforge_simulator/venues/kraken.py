@@ -42,15 +42,14 @@ def _level(instrument: Instrument, price: int, quantity: int) -> str:
     return f'{{"price":{instrument.price(price)},"qty":{instrument.quantity(quantity)}}}'
 
 
-def book_message(  # noqa: PLR0913 - the fields of the message
-    market: Market, bids: Levels, asks: Levels, crc: int, *, is_snapshot: bool, now_ns: int
-) -> bytes:
+def book_message(market: Market, bids: Levels, asks: Levels, crc: int, *, is_snapshot: bool, now_ns: int) -> bytes:
     """Encode a snapshot, or an update whose levels of quantity 0 are gone."""
     instrument = market.instrument
     bid_text = ",".join(_level(instrument, price, quantity) for price, quantity in bids)
     ask_text = ",".join(_level(instrument, price, quantity) for price, quantity in asks)
+    kind = "snapshot" if is_snapshot else "update"
     return (
-        f'{{"channel":"book","type":"{"snapshot" if is_snapshot else "update"}","data":[{{"symbol":"{instrument.symbol}",'
+        f'{{"channel":"book","type":"{kind}","data":[{{"symbol":"{instrument.symbol}",'
         f'"bids":[{bid_text}],"asks":[{ask_text}],"checksum":{crc},"timestamp":"{iso(now_ns, 6)}"}}]}}'
     ).encode()
 
@@ -212,7 +211,7 @@ class KrakenVenue:
     domain: str
     instruments: tuple[Instrument, ...]
 
-    def rest(self, request: Request, floor: Floor, now_ns: int) -> Reply | None:
+    def rest(self, request: Request, floor: Floor, now_ns: int) -> Reply | None:  # noqa: ARG002 - its lists do not move
         """Answer Assets, AssetPairs, Time and SystemStatus."""
         resource = request.path.rsplit("/", 1)[-1]
         results: dict[str, object] = {

@@ -69,11 +69,22 @@ class Dialogue(Protocol):
 
 
 class Venue(Protocol):
-    """One exchange's wire protocol. `exchange` is its ccxt id; it answers for every host that ends in `domain`."""
+    """One exchange's wire protocol."""
 
-    exchange: str
-    domain: str
-    instruments: tuple[Instrument, ...]
+    @property
+    def exchange(self) -> str:
+        """The ccxt id."""
+        ...
+
+    @property
+    def domain(self) -> str:
+        """What the names of its hosts end in."""
+        ...
+
+    @property
+    def instruments(self) -> tuple[Instrument, ...]:
+        """What is listed."""
+        ...
 
     def rest(self, request: Request, floor: Floor, now_ns: int) -> Reply | None:
         """Answer a REST request; None where the venue has no such resource."""
