@@ -8,6 +8,7 @@ FluxForgeError
 │   ├── RecordError             one line that is not a record
 │   ├── ManifestError           a manifest or commit record that cannot be read
 │   ├── SegmentCorruptError     bytes that differ from what was sealed
+│   ├── BlockTooLargeError      a block the bus would refuse; whoever cuts blocks cuts below the limit
 │   └── SchemaMismatchError     a part that would break its dataset's schema
 ├── UsageError                  exit code 2: the person must change the configuration or the call
 │   ├── ConfigurationError
@@ -79,6 +80,16 @@ class SegmentCorruptError(PermanentError):
         self.key = key
         self.expected = expected
         self.was = was
+
+
+class BlockTooLargeError(PermanentError):
+    """A block that is larger, headers included, than the bus takes; it was not sent."""
+
+    def __init__(self, block: str, size_bytes: int, size_bytes_max: int) -> None:
+        super().__init__(f"block {block} has {size_bytes} bytes with its headers, the bus takes {size_bytes_max}")
+        self.block = block
+        self.size_bytes = size_bytes
+        self.size_bytes_max = size_bytes_max
 
 
 class SchemaMismatchError(PermanentError):

@@ -145,10 +145,16 @@ class LanePublisher(Protocol):
         """The last block known to be stored."""
         ...
 
+    @property
+    def full(self) -> bool:
+        """Whether the stream refuses for want of space: the window waits until something is purged."""
+        ...
+
     async def publish(self, block: Block) -> None:
         """Put a block into the window and send it; waits while the window is full.
 
         Raises:
+            BlockTooLargeError: The bus would refuse its size; it did not enter the window.
             FencedError: Another writer holds the lane; the window keeps what was not stored.
             LaneBrokenError: The stream is gone, sealed or behind what was acknowledged.
         """
