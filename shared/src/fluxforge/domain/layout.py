@@ -10,6 +10,7 @@ from typing import Final
 from fluxforge.domain.lane import Lane
 
 TMP: Final = ".tmp"
+MANIFEST_SUFFIX: Final = ".manifest.json"
 _COMMITS: Final = "commits"
 
 
@@ -37,7 +38,7 @@ class Layout:
 
     def manifest_key(self, lane: Lane, segment: str) -> str:
         """Return the key of a segment's manifest."""
-        return f"{self.ready_prefix(lane)}/{segment}.manifest.json"
+        return f"{self.ready_prefix(lane)}/{segment}{MANIFEST_SUFFIX}"
 
     def commit_prefix(self, lane: Lane | None = None) -> str:
         """Return where commit records stand: of one lane, or of all."""
@@ -58,7 +59,11 @@ class Layout:
 
     def dead_key(self, lane: Lane, segment: str) -> str:
         """Return the key of the mark of a segment that cannot be processed."""
-        return f"dead/{lane}/{segment}.json"
+        return f"{self.dead_prefix(lane)}/{segment}.json"
+
+    def dead_prefix(self, lane: Lane) -> str:
+        """Return where the marks of a lane's segments that cannot be processed stand."""
+        return f"dead/{lane}"
 
     def tail_key(self, lane: Lane, segment: str) -> str:
         """Return the key of a segment's tail sidecar."""

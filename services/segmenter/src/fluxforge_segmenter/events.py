@@ -1,0 +1,108 @@
+"""What the segmenter reports: each event in one place that both logs and counts."""
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from fluxforge.domain.errors import FluxForgeError
+from fluxforge.domain.lane import Lane
+from fluxforge.domain.segment import Manifest
+
+_FAILURES_PER_WARNING = 10
+
+
+class SegmenterEvents:
+    """The segmenter's events; metrics go to the registry that is passed in, labelled by lane."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._log = structlog.get_logger()
+        labels = ["lane"]
+        prefix = "fluxforge_segmenter"
+        self._segments = Counter(f"{prefix}_segments_total", "Segments sealed.", labels, registry=registry)
+        self._records = Counter(f"{prefix}_sealed_records_total", "Records sealed.", labels, registry=registry)
+        self._bytes = Counter(f"{prefix}_sealed_bytes_total", "NDJSON sealed.", labels, registry=registry)
+        self._seconds = Histogram(
+            f"{prefix}_seal_duration_seconds",
+            "From the last block to the recorded seal.",
+            labels,
+            registry=registry,
+            buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30),
+        )
+        self._backlog = Gauge(f"{prefix}_backlog_messages", "In the stream, not yet read.", labels, registry=registry)
+        self._retries = Counter(f"{prefix}_retries_total", "Operations tried again.", ["error"], registry=registry)
+        self._rereads = Counter(
+            f"{prefix}_rereads_total", "Open files dropped and read anew.", labels, registry=registry
+        )
+        self._taken = Counter(f"{prefix}_names_taken_total", "Names found taken.", labels, registry=registry)
+        self._announced = Counter(f"{prefix}_events_again_total", "Events published again.", labels, registry=registry)
+        self._restored = Counter(f"{prefix}_segments_restored_total", "Segments put again.", labels, registry=registry)
+
+    def settings_loaded(self, **values: object) -> None:
+        """The service starts with these."""
+        self._log.info("settings.loaded", **values)
+
+    def lane_taken(self, lane: Lane, *, owner: str, epoch: int, sealed_seq: int) -> None:
+        """A lane is ours now."""
+        self._log.info("lane.taken", lane=str(lane), owner=owner, epoch=epoch, sealed_seq=sealed_seq)
+
+    def lane_awaited(self, lane: Lane) -> None:
+        """Another process holds the lane's lease, or held it when it died."""
+        self._log.warning("lane.awaited", lane=str(lane))
+
+    def lane_drained(self, lane: Lane, *, sealed_seq: int) -> None:
+        """Everything asked for is sealed."""
+        self._log.info("lane.drained", lane=str(lane), sealed_seq=sealed_seq)
+
+    def seal_resumed(self, lane: Lane, name: str) -> None:
+        """A seal that a predecessor began is carried out."""
+        self._log.warning("seal.resumed", lane=str(lane), segment=name)
+
+    def segment_sealed(self, lane: Lane, manifest: Manifest, *, duration_s: float) -> None:
+        """A segment stands in storage and in the lane state."""
+        self._segments.labels(str(lane)).inc()
+        self._records.labels(str(lane)).inc(manifest.records)
+        self._bytes.labels(str(lane)).inc(manifest.size_bytes)
+        self._seconds.labels(str(lane)).observe(duration_s)
+        self._log.info(
+            "segment.sealed",
+            lane=str(lane),
+            segment=manifest.name,
+            first=manifest.first,
+            last=manifest.last,
+            records=manifest.records,
+            size_bytes=manifest.size_bytes,
+            duration_s=round(duration_s, 3),
+        )
+
+    def name_taken(self, lane: Lane, name: str) -> None:
+        """Something else stands under the name: somebody must look."""
+        self._taken.labels(str(lane)).inc()
+        self._log.error("name.taken", lane=str(lane), segment=name)
+
+    def segment_restored(self, lane: Lane, name: str) -> None:
+        """A recent segment was gone from storage and was put again from the stream: somebody must look."""
+        self._restored.labels(str(lane)).inc()
+        self._log.error("segment.restored", lane=str(lane), segment=name)
+
+    def lane_reread(self, lane: Lane, error: FluxForgeError) -> None:
+        """What was read cannot be trusted; it is read again from the last seal on."""
+        self._rereads.labels(str(lane)).inc()
+        self._log.warning("lane.reread", lane=str(lane), error=str(error))
+
+    def event_published_again(self, lane: Lane, name: str) -> None:
+        """A sealed segment nobody works on was announced again."""
+        self._announced.labels(str(lane)).inc()
+        self._log.warning("event.published_again", lane=str(lane), segment=name)
+
+    def stream_purged(self, lane: Lane, *, below_seq: int) -> None:
+        """The stream gave up what stands in storage."""
+        self._log.info("stream.purged", lane=str(lane), below_seq=below_seq)
+
+    def operation_retried(self, error: FluxForgeError, *, failures: int) -> None:
+        """Something that may heal did not work; the first failure and every tenth are logged."""
+        self._retries.labels(type(error).__name__).inc()
+        if failures % _FAILURES_PER_WARNING == 1:
+            self._log.warning("operation.retried", error=str(error), failures=failures)
+
+    def backlog_seen(self, lane: Lane, messages: int) -> None:
+        """How far behind the stream's end the lane is."""
+        self._backlog.labels(str(lane)).set(messages)

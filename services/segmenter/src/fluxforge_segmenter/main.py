@@ -1,0 +1,90 @@
+"""The segmenter's composition root: reads the settings, builds the adapters, runs the service."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+
+from fluxforge.adapters.jetstream import BusOptions, connect
+from fluxforge.adapters.local_files import fsync_file
+from fluxforge.adapters.local_store import LocalStore
+from fluxforge.adapters.system_clock import SystemClock
+from fluxforge.domain.errors import UsageError
+from fluxforge.domain.status import status_to_json
+from fluxforge.runtime import lifecycle, logs, telemetry
+from fluxforge.runtime.settings import Settings, load
+from fluxforge_segmenter.events import SegmenterEvents
+from fluxforge_segmenter.service import Ports, Segmenter
+from fluxforge_segmenter.settings import SegmenterSettings
+
+_SERVICE = "segmenter"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the service; return its exit code."""
+    arguments = _arguments(argv)
+    try:
+        settings = load(arguments.config)
+        logs.configure(_SERVICE, level=settings.log_level, log_format=settings.telemetry.log_format)
+        own = SegmenterSettings.of(settings)
+        stores = _stores(own)
+    except UsageError as error:
+        return lifecycle.report(_SERVICE, error)
+
+    async def body(shutdown: lifecycle.Shutdown) -> None:
+        await _serve(settings, own, stores, shutdown)
+
+    return lifecycle.run(_SERVICE, body, parent_pipe=arguments.parent_pipe)
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("fluxforge_segmenter", description="Seal the lanes of the bus as NDJSON segments.")
+    parser.add_argument("--config", type=Path, help="the configuration file")
+    parser.add_argument("--parent-pipe", action="store_true", help="drain when stdin closes")
+    return parser.parse_args(argv)
+
+
+def _stores(own: SegmenterSettings) -> LocalStore:
+    """Return the segments' store, once it and the scratch directory can be written."""
+    store = LocalStore(own.base_dir, sync=own.fsync)
+    store.probe()
+    LocalStore(own.scratch_dir, sync=own.fsync).probe()
+    return store
+
+
+def _no_fsync(_fd: int, _path: Path) -> None:
+    """Leave it to the kernel when bytes reach the disk."""
+
+
+async def _serve(settings: Settings, own: SegmenterSettings, store: LocalStore, shutdown: lifecycle.Shutdown) -> None:
+    registry = CollectorRegistry()
+    events = SegmenterEvents(registry)
+    bus = await connect(BusOptions.from_settings(settings.nats), name=_SERVICE)
+    try:
+        ports = Ports(bus, store, SystemClock(), fsync_file if own.fsync else _no_fsync)
+        segmenter = Segmenter(own, ports, events, shutdown)
+        server = await telemetry.serve(
+            settings.telemetry.host,
+            settings.telemetry.port,
+            registry,
+            ready=lambda: segmenter.is_ready,
+            live=lambda: True,
+        )
+        try:
+            events.settings_loaded(
+                base_dir=str(own.base_dir),
+                telemetry_port=server.port,
+                segment_bytes_max=own.policy.size_bytes_max,
+                segment_age_s=own.policy.age_ns_max / 1e9,
+                compression=own.compression.value,
+                fsync=own.fsync,
+            )
+            await segmenter.run()
+        finally:
+            await server.close()
+    finally:
+        await bus.close()
+    sys.stdout.buffer.write(status_to_json(segmenter.status()) + b"\n")
+    sys.stdout.flush()

@@ -1,0 +1,142 @@
+"""The segment being written: a local file that takes blocks in and becomes a finished file with its manifest.
+
+Blocks are buffered; `write` brings them to the file in one piece, `finish` to the disk. A failed write can be repeated:
+it starts again where the last good one ended. Unfinished, the file is worth nothing: the stream holds the same.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from fluxforge.domain.errors import StoreUnavailableError
+from fluxforge.domain.layout import MANIFEST_SUFFIX
+from fluxforge.domain.segment import Manifest
+from fluxforge.ports.bus import StoredBlock
+from fluxforge_segmenter.compression import Compression
+from fluxforge_segmenter.contents import Contents, Digest
+
+Sync = Callable[[int, Path], None]
+"""Brings an open file to disk; raises DurabilityError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A finished file and its manifest, ready to enter storage."""
+
+    path: Path
+    manifest: Manifest
+
+
+def stem(epoch: int, first: int) -> str:
+    """Return the name of a lane's open file, without suffix: where in the stream it begins."""
+    return f"{epoch}_{first}"
+
+
+class OpenSegment:
+    """One open segment file. Not for two threads at once."""
+
+    __slots__ = ("_buffer", "_compression", "_fd", "_offset", "_sha", "_sync", "buffered_bytes", "contents", "path")
+
+    def __init__(self, folder: Path, contents: Contents, compression: Compression, sync: Sync) -> None:
+        self.contents = contents
+        self.path = folder / f"{stem(contents.epoch, contents.first)}{compression.suffix}"
+        self.buffered_bytes = 0
+        self._compression = compression
+        self._sync = sync
+        self._buffer: list[bytes] = []
+        self._sha = hashlib.sha256()
+        self._offset = 0
+        self._fd: int | None = None
+
+    def add(self, stored: StoredBlock) -> None:
+        """Take in a checked block; no I/O."""
+        self.contents.add(stored)
+        if stored.block.payload:
+            self._buffer.append(stored.block.payload)
+            self.buffered_bytes += len(stored.block.payload)
+
+    def write(self) -> None:
+        """Bring what is buffered to the file.
+
+        Raises:
+            StoreUnavailableError: It was not written; what is buffered stays.
+        """
+        if not self._buffer:
+            return
+        lines = self._buffer[0] if len(self._buffer) == 1 else b"".join(self._buffer)
+        body = self._compression.pack(lines)
+        try:
+            if self._fd is None:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._fd = os.open(self.path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+            view = memoryview(body)
+            written = 0
+            while written < len(view):
+                written += os.pwrite(self._fd, view[written:], self._offset + written)
+        except OSError as error:
+            raise StoreUnavailableError("write", str(self.path), error.strerror or str(error)) from error
+        self._offset += len(body)
+        self._sha.update(lines)
+        self._buffer.clear()
+        self.buffered_bytes = 0
+
+    def finish(self) -> Digest:
+        """Write the rest, bring the file to disk and return what it holds; repeatable after a failed write.
+
+        Raises:
+            StoreUnavailableError: Not everything was written; what is buffered stays.
+            DurabilityError: The fsync failed.
+        """
+        self.write()
+        assert self._fd is not None, "a segment holds records"
+        self._sync(self._fd, self.path)
+        return Digest(self.contents.size_bytes, self._sha.hexdigest())
+
+    def close(self) -> None:
+        """Give the file descriptor back; the file stays."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+    def discard(self) -> None:
+        """Close and remove the file."""
+        self.close()
+        self.path.unlink(missing_ok=True)
+
+
+def keep_manifest(finished: Finished, sync: Sync) -> None:
+    """Put the manifest beside its finished file, durably, so that a successor finds both.
+
+    Raises:
+        StoreUnavailableError: It was not written.
+        DurabilityError: The fsync failed.
+    """
+    path = _manifest_path(finished.path)
+    try:
+        with path.open("wb", buffering=0) as file:
+            file.write(finished.manifest.to_json())
+            sync(file.fileno(), path)
+    except OSError as error:
+        raise StoreUnavailableError("write", str(path), error.strerror or str(error)) from error
+
+
+def read_manifest(path: Path) -> Manifest | None:
+    """Return the manifest beside a file, or None where there is none.
+
+    Raises:
+        ManifestError: It is torn.
+    """
+    beside = _manifest_path(path)
+    return Manifest.from_json(beside.read_bytes(), what=str(beside)) if beside.is_file() else None
+
+
+def remove(finished: Finished) -> None:
+    """Remove a finished file that stands in storage, and its manifest."""
+    finished.path.unlink(missing_ok=True)
+    _manifest_path(finished.path).unlink(missing_ok=True)
+
+
+def _manifest_path(path: Path) -> Path:
+    return path.with_name(path.name + MANIFEST_SUFFIX)

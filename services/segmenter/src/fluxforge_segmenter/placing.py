@@ -1,0 +1,150 @@
+"""Placing: how a finished segment enters storage under a name, once, whatever stands there already.
+
+Manifest first, segment last: a segment is visible once both stand. What stands under a name is never replaced.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Final
+
+from fluxforge.domain.commit import CommitRecord
+from fluxforge.domain.errors import ObjectExistsError, ObjectNotFoundError
+from fluxforge.domain.lane import Lane
+from fluxforge.domain.layout import MANIFEST_SUFFIX, Layout
+from fluxforge.domain.segment import Manifest, SegmentIdentity
+from fluxforge.ports.store import Store
+from fluxforge_segmenter.compression import Compression, digest_of
+from fluxforge_segmenter.contents import Digest
+from fluxforge_segmenter.open_segment import Finished
+
+_CHUNK_BYTES: Final = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What stands under a name; None: nothing. `segments`: file name and what is inside, None if unreadable."""
+
+    commit: SegmentIdentity | None = None
+    manifest: Manifest | None = None
+    segments: tuple[tuple[str, Digest | None], ...] = ()
+
+
+class Step(Enum):
+    """What is to be done next for a segment to stand under its name."""
+
+    DONE = auto()
+    PUT_MANIFEST = auto()
+    PUT_SEGMENT = auto()
+    NAME_TAKEN = auto()
+
+
+def next_step(standing: Standing, wanted: Manifest) -> Step:
+    """Return the next step; a commit record of the same identity stands for segment and manifest."""
+    if standing.commit is not None:
+        return Step.DONE if standing.commit == wanted.identity else Step.NAME_TAKEN
+    ours = (wanted.file, Digest(wanted.size_bytes, wanted.sha256))
+    if any(segment != ours for segment in standing.segments):
+        return Step.NAME_TAKEN
+    if standing.manifest is None:
+        return Step.PUT_MANIFEST
+    if standing.manifest.identity != wanted.identity or standing.manifest.file != wanted.file:
+        return Step.NAME_TAKEN
+    return Step.DONE if standing.segments else Step.PUT_SEGMENT
+
+
+class Shelf:
+    """One lane's place in the segments' store. The calls block."""
+
+    def __init__(self, store: Store, layout: Layout, lane: Lane) -> None:
+        self._store = store
+        self._layout = layout
+        self._lane = lane
+
+    def place(self, finished: Finished) -> bool:
+        """Make the segment stand under its name; False where other bytes have that name.
+
+        Repeatable after any interruption. A manifest of ours that meets other bytes is taken back.
+        """
+        manifest = finished.manifest
+        segment_key = self._layout.segment_key(self._lane, manifest.file)
+        manifest_key = self._layout.manifest_key(self._lane, manifest.name)
+        while True:
+            standing = self.standing(manifest.name)
+            step = next_step(standing, manifest)
+            try:
+                match step:
+                    case Step.DONE:
+                        return True
+                    case Step.PUT_MANIFEST:
+                        self._store.create(manifest_key, manifest.to_json())
+                    case Step.PUT_SEGMENT:
+                        self._store.adopt(segment_key, finished.path)
+                    case Step.NAME_TAKEN:
+                        if standing.manifest == manifest:
+                            self._store.delete(manifest_key)
+                        return False
+            except ObjectExistsError:
+                continue  # it came to stand in between: look again
+
+    def standing(self, name: str) -> Standing:
+        """Return what stands under a name; reads the whole segment where there is one.
+
+        Raises:
+            ManifestError: A manifest or commit record that cannot be read.
+        """
+        segments = []
+        for compression in Compression:
+            file = f"{name}{compression.suffix}"
+            key = self._layout.segment_key(self._lane, file)
+            if self._store.size(key) is not None:
+                segments.append((file, digest_of(self._chunks(key), compression)))
+        commit = self.commit(name)
+        return Standing(commit.identity if commit else None, self.manifest(name), tuple(segments))
+
+    def stands(self, name: str, identity: SegmentIdentity) -> bool:
+        """Return whether the segment of this identity is visible or committed; does not read its bytes."""
+        manifest = self.manifest(name)
+        if manifest is not None and manifest.identity == identity:
+            size = self._store.size(self._layout.segment_key(self._lane, manifest.file))
+            if size is not None and (manifest.compressed or size == manifest.size_bytes):
+                return True
+        commit = self.commit(name)
+        return commit is not None and commit.identity == identity
+
+    def manifest(self, name: str) -> Manifest | None:
+        """Return the manifest under a name, whether its segment stands or not."""
+        body = self._read(self._layout.manifest_key(self._lane, name))
+        return None if body is None else Manifest.from_json(body, what=f"manifest of {self._lane} {name}")
+
+    def commit(self, name: str) -> CommitRecord | None:
+        """Return the first commit record of a segment, or None."""
+        body = self._read(self._layout.commit_key(self._lane, name))
+        return None if body is None else CommitRecord.from_json(body, what=f"commit record of {self._lane} {name}")
+
+    def names(self) -> list[str]:
+        """Return the names of all visible segments, in order."""
+        keys = set(self._store.keys(self._layout.ready_prefix(self._lane)))
+        names = [key.rpartition("/")[2].removesuffix(MANIFEST_SUFFIX) for key in keys if key.endswith(MANIFEST_SUFFIX)]
+        return sorted(
+            name
+            for name in names
+            if any(self._layout.segment_key(self._lane, f"{name}{form.suffix}") in keys for form in Compression)
+        )
+
+    def settled(self) -> set[str]:
+        """Return the names of segments that are committed or marked dead."""
+        prefixes = (self._layout.commit_prefix(self._lane), self._layout.dead_prefix(self._lane))
+        return {key.rpartition("/")[2].removesuffix(".json") for prefix in prefixes for key in self._store.keys(prefix)}
+
+    def _read(self, key: str) -> bytes | None:
+        try:
+            return self._store.read(key)
+        except ObjectNotFoundError:
+            return None
+
+    def _chunks(self, key: str) -> Iterator[bytes]:
+        offset = 0
+        while chunk := self._store.read(key, offset=offset, length=_CHUNK_BYTES):
+            yield chunk
+            offset += len(chunk)
