@@ -18,8 +18,8 @@ from fluxforge.adapters.jetstream.leases import JetStreamLeases
 from fluxforge.adapters.jetstream.options import BusOptions
 from fluxforge.adapters.jetstream.provision import verify
 from fluxforge.adapters.jetstream.publisher import JetStreamPublisher
-from fluxforge.adapters.jetstream.window import Window
 from fluxforge.adapters.jetstream.work_queue import JetStreamWorkQueue
+from fluxforge.adapters.lane_window import Window
 from fluxforge.domain.block import BlockId
 from fluxforge.domain.errors import LaneBrokenError
 from fluxforge.domain.lane import Lane

@@ -62,7 +62,7 @@ class Connection:
             allowed = connection.client.max_payload
             await connection.close()
             raise ConfigurationError(
-                f"nats.max_payload is {options.max_payload}, the server allows {allowed}: lower it or raise the server's"
+                f"nats.max_payload is {options.max_payload}, the server allows {allowed}: lower one or raise the other"
             )
         return connection
 

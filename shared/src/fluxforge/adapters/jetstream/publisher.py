@@ -19,7 +19,7 @@ from typing_extensions import override
 
 from fluxforge.adapters.jetstream.api import EXPECTED_MESSAGE_ID, EXPECTED_SEQUENCE, WRONG_LAST, Api, ErrCode
 from fluxforge.adapters.jetstream.connection import until
-from fluxforge.adapters.jetstream.window import Entry, Window
+from fluxforge.adapters.lane_window import Entry, Window
 from fluxforge.domain.backoff import Backoff
 from fluxforge.domain.block import AFTER, MSG_ID, Block, BlockId
 from fluxforge.domain.errors import (
