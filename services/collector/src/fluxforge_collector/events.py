@@ -1,0 +1,149 @@
+"""Events of a collector: each is logged and counted here and nowhere else.
+
+What happens per record is counted in plain integers by the lane and read when somebody scrapes.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from typing_extensions import override
+
+from fluxforge.domain.control import Control, Event
+from fluxforge.domain.status import CollectorStatus
+
+_LOG_NAMES: Final = {
+    Event.STARTED: "lane.started",
+    Event.STOPPED: "lane.stopped",
+    Event.CONNECTED: "connection.opened",
+    Event.DISCONNECTED: "connection.lost",
+    Event.SUBSCRIBED: "feed.subscribed",
+    Event.GAP: "feed.gap_found",
+    Event.RESYNCED: "feed.resynced",
+    Event.STALLED: "feed.stalled",
+    Event.RECOVERED: "feed.recovered",
+    Event.DROPPED: "feed.records_dropped",
+    Event.SPOOLED: "lane.spooled",
+    Event.CLOCK_STEP: "clock.stepped",
+    Event.REJECTED: "message.rejected",
+    Event.LANE_CLOSED: "lane.closed",
+}
+_ERRORS: Final = frozenset({Event.DROPPED})
+_WARNINGS: Final = frozenset({Event.DISCONNECTED, Event.GAP, Event.STALLED, Event.CLOCK_STEP, Event.REJECTED})
+
+
+class CollectorEvents:
+    """What a collector reports; metrics go to the injected registry."""
+
+    def __init__(self, registry: CollectorRegistry, lane: str) -> None:
+        self._registry = registry
+        self._log = structlog.get_logger().bind(lane=lane)
+        self._controls = Counter(
+            "fluxforge_collector_control_records",
+            "Control records entered into the lane, repeats of open holes left out.",
+            ["event"],
+            registry=registry,
+        )
+        self._spool_begins = Counter(
+            "fluxforge_collector_spool_begins", "Times that the spool took over from memory.", registry=registry
+        )
+        self._load_failures = Counter(
+            "fluxforge_collector_market_load_failures", "Failed tries to load the markets.", registry=registry
+        )
+
+    def count_from(self, status: Callable[[], CollectorStatus]) -> None:
+        """Export a lane's counts, read from its status when somebody scrapes."""
+        self._registry.register(_LaneCounts(status))
+
+    def control_entered(self, control: Control) -> None:
+        """A control record stands in the lane."""
+        if control.repeat:
+            return
+        self._controls.labels(event=control.event.value).inc()
+        say = self._log.info
+        if control.event in _WARNINGS:
+            say = self._log.warning
+        if control.event in _ERRORS:
+            say = self._log.error
+        say(
+            _LOG_NAMES[control.event],
+            feeds=[f"{feed.channel}:{feed.symbol}" for feed in control.concerned()],
+            hole=control.hole,
+            reason=control.reason,
+            count=control.count,
+        )
+
+    def markets_load_failed(self, error: Exception, *, retry_s: float) -> None:
+        """The exchange did not answer with its markets; it is asked again."""
+        self._load_failures.inc()
+        self._log.warning("markets.load_failed", error=f"{type(error).__name__}: {error}", retry_s=round(retry_s, 1))
+
+    def lane_awaited(self, what: str) -> None:
+        """Nothing is subscribed before the lane can be written."""
+        self._log.info("lane.awaited", what=what)
+
+    def lane_joined(self, *, epoch: int, after: str | None, spooled: int) -> None:
+        """The lane's stream stands and can be written."""
+        self._log.info("lane.joined", epoch=epoch, after=after, spooled=spooled)
+
+    def spool_begun(self, *, records: int) -> None:
+        """Memory is full: blocks go to the spool from now on."""
+        self._spool_begins.inc()
+        self._log.warning("spool.begun", records=records)
+
+    def spool_drained(self) -> None:
+        """Everything that was in the spool is stored on the bus."""
+        self._log.info("spool.drained")
+
+    def lane_rescued(self, *, records: int) -> None:
+        """What could not be sent stands in the spool."""
+        self._log.error("lane.rescued", records=records)
+
+
+class _LaneCounts(Collector):
+    """The counts of a lane as metrics, made at the moment of a scrape."""
+
+    def __init__(self, status: Callable[[], CollectorStatus]) -> None:
+        self._status = status
+
+    @override
+    def collect(self) -> Iterator[Metric]:
+        status = self._status()
+        totals = {
+            "captured_records": ("Records that were given a seq.", status.captured),
+            "stored_records": ("Records that the bus acknowledged.", status.stored),
+            "dropped_records": ("Records that were given a seq and dropped.", status.dropped),
+        }
+        for name, (text, value) in totals.items():
+            yield CounterMetricFamily(f"fluxforge_collector_{name}", text, value=value)
+        levels = {
+            "waiting_records": ("Records in memory and in the publisher's window.", status.waiting),
+            "spooled_records": ("Records in the spool.", status.spooled),
+            "open_connections": ("Connections to the exchange that stand.", status.connections),
+        }
+        for name, (text, value) in levels.items():
+            yield GaugeMetricFamily(f"fluxforge_collector_{name}", text, value=value)
+        yield from _per_channel(status)
+
+
+def _per_channel(status: CollectorStatus) -> Iterator[Metric]:
+    records = CounterMetricFamily("fluxforge_collector_records", "Records of feeds, by channel.", labels=["channel"])
+    unsound = GaugeMetricFamily(
+        "fluxforge_collector_unsound_feeds", "Feeds in an open hole, by channel.", labels=["channel"]
+    )
+    lag = GaugeMetricFamily(
+        "fluxforge_collector_capture_lag_seconds",
+        "Largest capture time less exchange time of the newest records, by channel.",
+        labels=["channel"],
+    )
+    for channel in sorted({feed.channel for feed in status.feeds}):
+        feeds = [feed for feed in status.feeds if feed.channel == channel]
+        records.add_metric([channel], sum(feed.records for feed in feeds))
+        unsound.add_metric([channel], sum(not feed.sound for feed in feeds))
+        lags = [feed.lag_ms for feed in feeds if feed.lag_ms is not None]
+        if lags:
+            lag.add_metric([channel], max(lags) / 1000)
+    yield from (records, unsound, lag)

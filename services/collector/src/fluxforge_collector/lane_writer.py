@@ -1,0 +1,242 @@
+"""The lane's writer: gives every update its seq and capture time, and sets control records among them in order.
+
+Everything here runs on the receive path: it never waits, does no I/O, and enters, drops and names in one total order.
+A record that got a seq is in a block, or its seq stands in a `dropped` or `rejected` control record.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from fluxforge.domain.control import UNSOUND_EVENTS, After, Control, Event, FeedKey
+from fluxforge.domain.errors import ConfigurationError
+from fluxforge.domain.lane import Lane
+from fluxforge.domain.record import CONTROL_CHANNEL, Feed, RecordWriter
+from fluxforge.ports.clock import Clock
+from fluxforge_collector.blocks import BlockBuffer, FeedSlot
+from fluxforge_collector.holes import Holes
+from fluxforge_collector.stamp import Stamper
+
+_CONTROL_SLOT: Final[FeedSlot] = (CONTROL_CHANNEL, None)
+
+
+class LaneFeed:
+    """One feed as its lane counts it. `last_data`, `last_ms` and `last_ns` are of its newest record."""
+
+    __slots__ = ("dropped", "key", "last_data", "last_ms", "last_ns", "line", "market", "seq", "slot", "unsound")
+
+    def __init__(self, feed: Feed, boot: str) -> None:
+        if feed.market is None or feed.symbol is None:
+            raise ConfigurationError(f"feed {feed.channel!r} of {feed.exchange}: expected a market, was none")
+        self.market = feed.market
+        self.key = FeedKey(feed.channel, feed.symbol)
+        self.slot: FeedSlot = (feed.channel, feed.symbol)
+        self.line = RecordWriter(feed, boot).line
+        self.seq = 0
+        self.dropped = 0
+        self.unsound = True
+        self.last_data = b""
+        self.last_ms: int | None = None
+        self.last_ns = 0
+
+
+@dataclass(slots=True)
+class _Drop:
+    """What one feed lost in one episode: seqs inclusive, stamps ns UTC."""
+
+    first_seq: int
+    last_seq: int
+    from_ns: int
+
+
+class LaneWriter:
+    """Enters what a source brings into the blocks of one lane, for one boot."""
+
+    def __init__(
+        self,
+        *,
+        lane: Lane,
+        boot: str,
+        feeds: Sequence[Feed],
+        buffer: BlockBuffer,
+        clock: Clock,
+        last_ns: int,
+        record_bytes_max: int,
+        on_control: Callable[[Control], None],
+    ) -> None:
+        self._lane = lane
+        self._buffer = buffer
+        self._record_bytes_max = record_bytes_max
+        self._on_control = on_control
+        self._stamper = Stamper(clock, last_ns, self._clock_stepped)
+        self._holes = Holes(boot)
+        self._drops: dict[LaneFeed, _Drop] = {}
+        self._control = RecordWriter(Feed(lane.source, lane.exchange, CONTROL_CHANNEL, None), boot).line
+        self._by_feed = {feed: LaneFeed(feed, boot) for feed in feeds}
+        self._by_key = {feed.key: feed for feed in self._by_feed.values()}
+        self.feeds = tuple(self._by_feed.values())
+        self.control_seq = 0
+        self.now = self._stamper.read
+
+    @property
+    def captured(self) -> int:
+        """Records that were given a seq, control records among them."""
+        return self.control_seq + sum(feed.seq for feed in self.feeds)
+
+    @property
+    def dropped(self) -> int:
+        """Records that were given a seq and dropped."""
+        return sum(feed.dropped for feed in self.feeds)
+
+    def feed(self, feed: Feed) -> LaneFeed:
+        """Return the lane's handle of an announced feed."""
+        return self._by_feed[feed]
+
+    def follow_clock(self) -> None:
+        """Follow slewing of the wall clock; called now and then, off the receive path."""
+        self._stamper.follow()
+
+    def record(
+        self,
+        feed: LaneFeed,
+        data: bytes,
+        *,
+        exchange_ms: int | None,
+        at_ns: int,
+        conn: int,
+        snapshot: bool = False,
+    ) -> None:
+        """Enter one update of a feed, or drop it and remember that where there is no room."""
+        feed.seq = seq = feed.seq + 1
+        if self._buffer.refusing:
+            self._drop(feed, at_ns)
+            return
+        if self._drops:
+            self._report_drops(at_ns)
+        if feed.unsound:
+            self._recover(feed, at_ns)
+        capture_ns = self._enter(at_ns)
+        line = feed.line(
+            conn=conn, seq=seq, capture_ns=capture_ns, exchange_ms=exchange_ms, data=data, snapshot=snapshot
+        )
+        if len(line) > self._record_bytes_max:
+            self._reject(feed, line)
+            return
+        self._buffer.append(feed.slot, seq, line, capture_ns)
+        feed.last_data = data
+        feed.last_ms = exchange_ms
+        feed.last_ns = capture_ns
+
+    def note(
+        self,
+        event: Event,
+        feeds: Sequence[LaneFeed] = (),
+        *,
+        reason: str | None = None,
+        count: int | None = None,
+        detail: dict[str, str | int | None] | None = None,
+        conn: int = 0,
+    ) -> None:
+        """Enter a control record; events that make feeds unsound open a hole of them."""
+        keys = tuple(feed.key for feed in feeds)
+        at_ns = self._enter(self.now())
+        hole = None
+        if event in UNSOUND_EVENTS and event is not Event.STOPPED and keys:
+            hole = self._open(event, feeds, reason=reason, from_ns=at_ns, at_ns=at_ns)
+        self._write(
+            Control(
+                event,
+                hole=hole,
+                scope=keys[0] if len(keys) == 1 else None,
+                feeds=keys if len(keys) > 1 else (),
+                reason=reason,
+                from_ns=at_ns,
+                count=count,
+                detail=detail,
+            ),
+            at_ns,
+            conn,
+        )
+
+    def start(self, after: After | None) -> None:
+        """Enter `started`: every feed is unsound until its first record."""
+        at_ns = self._enter(self.now())
+        hole = self._open(Event.STARTED, self.feeds, reason=None, from_ns=at_ns, at_ns=at_ns)
+        keys = tuple(feed.key for feed in self.feeds)
+        self._write(Control(Event.STARTED, hole=hole, feeds=keys, from_ns=at_ns, after=after), at_ns)
+
+    def stop(self, reason: str) -> None:
+        """Name what is still dropped, then enter `stopped`; nothing may follow in this boot."""
+        self._report_drops(self.now())
+        self.note(Event.STOPPED, self.feeds, reason=reason)
+
+    def _enter(self, at_ns: int) -> int:
+        capture_ns = self._stamper.rise(at_ns)
+        if capture_ns >= self._holes.due_ns:
+            for control in self._holes.repeats(capture_ns):
+                self._write(control, capture_ns)
+                capture_ns = self._stamper.rise(capture_ns)
+        return capture_ns
+
+    def _write(self, control: Control, capture_ns: int, conn: int = 0) -> None:
+        self.control_seq += 1
+        line = self._control(
+            conn=conn, seq=self.control_seq, capture_ns=capture_ns, exchange_ms=None, data=control.to_json()
+        )
+        self._buffer.append(_CONTROL_SLOT, self.control_seq, line, capture_ns)
+        self._on_control(control)
+
+    def _open(self, event: Event, feeds: Sequence[LaneFeed], *, reason: str | None, from_ns: int, at_ns: int) -> str:
+        for feed in feeds:
+            feed.unsound = True
+        keys = [feed.key for feed in feeds]
+        return self._holes.open(event, keys, reason=reason, from_ns=from_ns, at_ns=at_ns)
+
+    def _recover(self, feed: LaneFeed, at_ns: int) -> None:
+        feed.unsound = False
+        capture_ns = self._enter(at_ns)
+        for control in self._holes.close(feed.key, at_ns=capture_ns):
+            self._write(control, capture_ns)
+            capture_ns = self._stamper.rise(capture_ns)
+
+    def _drop(self, feed: LaneFeed, at_ns: int) -> None:
+        feed.dropped += 1
+        lost = self._drops.get(feed)
+        if lost is None:
+            self._drops[feed] = _Drop(feed.seq, feed.seq, at_ns)
+        else:
+            lost.last_seq = feed.seq
+
+    def _report_drops(self, now_ns: int) -> None:
+        drops, self._drops = self._drops, {}
+        for feed, lost in drops.items():
+            at_ns = self._enter(now_ns)
+            reason = "memory and spool were full"
+            hole = self._open(Event.DROPPED, [feed], reason=reason, from_ns=lost.from_ns, at_ns=at_ns)
+            self._write(
+                Control(
+                    Event.DROPPED,
+                    hole=hole,
+                    scope=feed.key,
+                    reason=reason,
+                    from_ns=lost.from_ns,
+                    count=lost.last_seq - lost.first_seq + 1,
+                    detail={"first_seq": lost.first_seq, "last_seq": lost.last_seq},
+                ),
+                at_ns,
+            )
+
+    def _reject(self, feed: LaneFeed, line: bytes) -> None:
+        feed.dropped += 1
+        self.note(
+            Event.REJECTED,
+            [feed],
+            reason=f"record of {len(line)} bytes, expected at most {self._record_bytes_max}",
+            count=1,
+            detail={"seq": feed.seq, "size_bytes": len(line), "sha256": hashlib.sha256(line).hexdigest()},
+        )
+
+    def _clock_stepped(self, step_ns: int) -> None:
+        # The stamp of this record is read anew by `now`, whose anchor has already moved: this cannot recur.
+        self.note(Event.CLOCK_STEP, reason="forward" if step_ns > 0 else "backward", detail={"step_ns": step_ns})

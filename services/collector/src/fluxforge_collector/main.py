@@ -1,0 +1,110 @@
+"""The collector's main: reads the settings, builds the adapters, runs. Wiring only."""
+
+import argparse
+import asyncio
+import random
+import secrets
+import sys
+from collections.abc import Coroutine, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from prometheus_client import CollectorRegistry
+
+from fluxforge.adapters.jetstream import BusOptions, connect
+from fluxforge.adapters.system_clock import SystemClock
+from fluxforge.domain.backoff import Backoff
+from fluxforge.domain.errors import BusUnavailableError, FluxForgeError
+from fluxforge.domain.status import status_to_json
+from fluxforge.ports.bus import Bus
+from fluxforge.ports.clock import Clock
+from fluxforge.runtime import logs, telemetry
+from fluxforge.runtime.lifecycle import Shutdown, report, run
+from fluxforge.runtime.settings import Settings, load
+from fluxforge_collector.ccxt_source.source import CcxtSource
+from fluxforge_collector.collector import Collector
+from fluxforge_collector.events import CollectorEvents
+from fluxforge_collector.settings import CollectorSettings, collector_settings
+
+SERVICE: Final = "collector"
+_CONNECT_BACKOFF: Final = Backoff(base_s=0.2, cap_s=5.0)
+_BOOT_BYTES: Final = 4
+_Result = TypeVar("_Result")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one collector process; return its exit code."""
+    parser = argparse.ArgumentParser(prog="fluxforge_collector", description="Capture one shard of one exchange.")
+    parser.add_argument("--config", type=Path, help="YAML file; defaults and environment without it")
+    parser.add_argument("--exchange", required=True, metavar="ID", help="ccxt's id of a configured exchange")
+    parser.add_argument("--shard", default="0of1", metavar="IofN", help="which shard of the exchange (default 0of1)")
+    parser.add_argument("--parent-pipe", action="store_true", help="drain when stdin closes")
+    arguments = parser.parse_args(argv)
+    try:
+        tree = load(arguments.config)
+    except FluxForgeError as error:
+        return report(SERVICE, error)
+    logs.configure(SERVICE, level=tree.log_level, log_format=tree.telemetry.log_format)
+
+    async def body(shutdown: Shutdown) -> None:
+        await collect(tree, arguments.exchange, arguments.shard, SystemClock(), shutdown)
+
+    return run(SERVICE, body, parent_pipe=arguments.parent_pipe)
+
+
+async def collect(tree: Settings, exchange: str, shard: str, clock: Clock, shutdown: Shutdown) -> None:
+    """Capture one shard of one exchange until the end is asked for; print the final status on stdout.
+
+    Raises:
+        UsageError: What is configured cannot be captured; nothing was created or subscribed.
+    """
+    settings = collector_settings(tree, exchange, shard)
+    options = BusOptions.from_settings(tree.nats)
+    registry = CollectorRegistry()
+    events = CollectorEvents(registry, str(settings.lane))
+    source = await _unless_ended(shutdown, CcxtSource.prepare(settings, chance=random.random, events=events))
+    if source is None:
+        return
+    try:
+        bus = await _unless_ended(shutdown, _connect(options, settings, events))
+        if bus is None:
+            return
+        collector = Collector(
+            settings, source=source, bus=bus, clock=clock, events=events, boot=secrets.token_hex(_BOOT_BYTES)
+        )
+        server = await telemetry.serve(
+            tree.telemetry.host, tree.telemetry.port, registry, lambda: collector.is_ready, lambda: True
+        )
+        try:
+            await collector.run(shutdown)
+        finally:
+            await server.close()
+            await bus.close()
+    finally:
+        await source.close()
+    sys.stdout.write(status_to_json(collector.status()).decode() + "\n")
+    sys.stdout.flush()
+
+
+async def _connect(options: BusOptions, settings: CollectorSettings, events: CollectorEvents) -> Bus:
+    failures = 0
+    while True:
+        try:
+            return await connect(options, name=f"{SERVICE} {settings.lane}")
+        except BusUnavailableError as error:
+            failures += 1
+            events.lane_awaited(str(error))
+            await asyncio.sleep(_CONNECT_BACKOFF.delay_s(failures, random.random))
+
+
+async def _unless_ended(shutdown: Shutdown, work: Coroutine[Any, Any, _Result]) -> _Result | None:
+    """Return what the work returns, or None when the end is asked for first."""
+    async with asyncio.TaskGroup() as tasks:
+        working = tasks.create_task(work)
+        ended = tasks.create_task(shutdown.wait())
+        await asyncio.wait([working, ended], return_when=asyncio.FIRST_COMPLETED)
+        ended.cancel()
+        if not working.done():
+            working.cancel()
+            return None
+    return working.result()

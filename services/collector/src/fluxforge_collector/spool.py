@@ -1,0 +1,228 @@
+"""The spool: a lane's blocks on the local disk while the bus is away or full; first in, first out, across restarts.
+
+Files of whole blocks, each with its length and checksum, durable before `append` returns. A file goes only when all its
+blocks are known to be stored on the bus. A torn tail, which a kill during an append leaves, was never counted as kept
+and is cut off.
+"""
+
+import os
+import struct
+import zlib
+from collections import deque
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import orjson
+
+from fluxforge.domain.block import Block, BlockId
+from fluxforge.domain.errors import ConfigurationError, DurabilityError
+from fluxforge_collector.settings import SpoolSettings
+
+_SUFFIX: Final = ".spool"
+_FRAME: Final = struct.Struct("<III")
+"""Bytes of headers, bytes of payload, CRC-32 of both."""
+_FILE_BYTES_MAX: Final = 64 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """Where a block stands."""
+
+    path: Path
+    offset: int
+    size_bytes: int
+    id: BlockId
+    records: int
+
+
+class Spool:
+    """The spool of one lane. Its calls block; one caller at a time."""
+
+    def __init__(self, settings: SpoolSettings) -> None:
+        """Open the spool as the last process left it.
+
+        Raises:
+            ConfigurationError: The directory cannot be written.
+        """
+        self._settings = settings
+        self._files: dict[Path, set[BlockId]] = {}
+        self._unsent: deque[_Entry] = deque()
+        self._number = 0
+        self.size_bytes = 0
+        self.records = 0
+        """Records that stand here and were not handed on yet."""
+        try:
+            settings.directory.mkdir(parents=True, exist_ok=True)
+            for path in sorted(settings.directory.glob(f"*{_SUFFIX}")):
+                self._adopt(path)
+        except OSError as error:
+            raise ConfigurationError(
+                f"spool directory {str(settings.directory)!r} cannot be used: {error.strerror or error}; "
+                "set ingestion.spool_dir to one that can be written"
+            ) from error
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing stands here, sent or not."""
+        return not self._files
+
+    @property
+    def has_unsent(self) -> bool:
+        """Whether there is a block to hand on."""
+        return bool(self._unsent)
+
+    def has_room(self, size_bytes: int) -> bool:
+        """Whether blocks of this size in all still fit."""
+        return self.size_bytes + size_bytes <= self._settings.size_bytes_max
+
+    def ids(self) -> list[BlockId]:
+        """Return the ids of the blocks to hand on, oldest first."""
+        return [entry.id for entry in self._unsent]
+
+    def first(self) -> Block | None:
+        """Return the oldest block to hand on, and leave it here."""
+        return _read(self._unsent[0]) if self._unsent else None
+
+    def last(self) -> Block | None:
+        """Return the newest block to hand on, and leave it here."""
+        return _read(self._unsent[-1]) if self._unsent else None
+
+    def append(self, blocks: Sequence[Block], *, sent: int = 0) -> None:
+        """Keep blocks, durably; the first `sent` of them were handed on already.
+
+        Raises:
+            DurabilityError: Writing failed; nothing here can be trusted from now on.
+        """
+        if not blocks:
+            return
+        path = self._file_to_append()
+        entries = []
+        try:
+            with path.open("ab") as file:
+                for block in blocks:
+                    frame = _frame(block)
+                    entries.append(_Entry(path, file.tell(), len(frame), block.id, block.records))
+                    file.write(frame)
+                file.flush()
+                self._sync(file.fileno())
+            self._sync_directory()
+        except OSError as error:
+            raise DurabilityError(f"spool {str(path)!r}: {error.strerror or error}") from error
+        self._files.setdefault(path, set()).update(entry.id for entry in entries)
+        self.size_bytes += sum(entry.size_bytes for entry in entries)
+        self._unsent.extend(entries[sent:])
+        self.records += sum(entry.records for entry in entries[sent:])
+
+    def next(self) -> Block | None:
+        """Hand on the oldest block that was not; None where there is none."""
+        if not self._unsent:
+            return None
+        entry = self._unsent.popleft()
+        self.records -= entry.records
+        return _read(entry)
+
+    def skip_through(self, last: BlockId) -> int:
+        """Count blocks up to `last` as stored on the bus; return how many records that were."""
+        skipped = 0
+        while self._unsent:
+            entry = self._unsent.popleft()
+            self.records -= entry.records
+            skipped += entry.records
+            if entry.id == last:
+                break
+        return skipped
+
+    def retire(self, unacked: Collection[BlockId]) -> None:
+        """Remove the files of which every block was handed on and is not among `unacked`, durably.
+
+        Raises:
+            DurabilityError: The directory could not be synced.
+        """
+        held = {entry.path for entry in self._unsent}
+        waiting = set(unacked)
+        gone = [path for path, ids in self._files.items() if path not in held and not ids & waiting]
+        if not gone:
+            return
+        try:
+            for path in gone:
+                self.size_bytes -= path.stat().st_size
+                path.unlink()
+                del self._files[path]
+            self._sync_directory()
+        except OSError as error:
+            raise DurabilityError(f"spool {str(self._settings.directory)!r}: {error.strerror or error}") from error
+
+    def _file_to_append(self) -> Path:
+        newest = max(self._files, default=None)
+        if newest is not None and newest.exists() and newest.stat().st_size < _FILE_BYTES_MAX:
+            return newest
+        self._number += 1
+        return self._settings.directory / f"{self._number:010d}{_SUFFIX}"
+
+    def _adopt(self, path: Path) -> None:
+        self._number = max(self._number, int(path.stem))
+        with path.open("r+b") as file:
+            entries, end = _scan(path, file.read())
+            file.truncate(end)
+            self._sync(file.fileno())
+        if not entries:
+            path.unlink()
+            return
+        self._files[path] = {entry.id for entry in entries}
+        self._unsent.extend(entries)
+        self.size_bytes += end
+        self.records += sum(entry.records for entry in entries)
+
+    def _sync(self, descriptor: int) -> None:
+        if self._settings.fsync:
+            os.fsync(descriptor)
+
+    def _sync_directory(self) -> None:
+        if not self._settings.fsync:
+            return
+        descriptor = os.open(self._settings.directory, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _frame(block: Block) -> bytes:
+    headers = orjson.dumps(block.headers())
+    checksum = zlib.crc32(block.payload, zlib.crc32(headers))
+    return _FRAME.pack(len(headers), len(block.payload), checksum) + headers + block.payload
+
+
+def _unframe(data: bytes, offset: int) -> tuple[Block, int] | None:
+    """Return the block at an offset and where it ends; None where no whole block stands."""
+    if offset + _FRAME.size > len(data):
+        return None
+    headers_size, payload_size, checksum = _FRAME.unpack_from(data, offset)
+    begin = offset + _FRAME.size
+    middle, end = begin + headers_size, begin + headers_size + payload_size
+    if end > len(data) or zlib.crc32(data[begin:end]) != checksum:
+        return None
+    return Block.from_message(orjson.loads(data[begin:middle]), data[middle:end]), end
+
+
+def _scan(path: Path, data: bytes) -> tuple[list[_Entry], int]:
+    entries: list[_Entry] = []
+    offset = 0
+    while found := _unframe(data, offset):
+        block, end = found
+        entries.append(_Entry(path, offset, end - offset, block.id, block.records))
+        offset = end
+    return entries, offset
+
+
+def _read(entry: _Entry) -> Block:
+    with entry.path.open("rb") as file:
+        file.seek(entry.offset)
+        found = _unframe(file.read(entry.size_bytes), 0)
+    if found is None:
+        raise DurabilityError(
+            f"spool {str(entry.path)!r}: block {entry.id} at offset {entry.offset} is not what was written"
+        )
+    return found[0]
