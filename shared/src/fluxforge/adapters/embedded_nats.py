@@ -142,7 +142,7 @@ class EmbeddedNats:
 
     async def _adopt(self, name: str) -> bool:
         pid = self._read_pid()
-        ports = self._read_ports(pid) if pid is not None else None
+        ports = _read_ports(self._dir, pid) if pid is not None else None
         if ports is None or await _name_of(ports[0]) != name:
             return False
         self._url, self._monitor_url = ports
@@ -173,7 +173,7 @@ class EmbeddedNats:
     async def _await_ready(self, process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + _START_S
         while process.poll() is None and time.monotonic() < deadline:
-            ports = self._read_ports(process.pid)
+            ports = _read_ports(self._dir, process.pid)
             if ports is not None and await _name_of(ports[0]) is not None:
                 self._url, self._monitor_url = ports
                 return
@@ -204,23 +204,37 @@ class EmbeddedNats:
             await asyncio.sleep(_POLL_S)
 
     def _read_pid(self) -> int | None:
-        try:
-            return int((self._dir / "nats.pid").read_text())
-        except (FileNotFoundError, ValueError):
-            return self._process.pid if self._process else None
+        return _read_pid(self._dir) or (self._process.pid if self._process else None)
 
-    def _read_ports(self, pid: int) -> tuple[str, str] | None:
-        try:
-            raw = orjson.loads((self._dir / f"nats-server_{pid}.ports").read_bytes())
-            return raw["nats"][0], raw["monitoring"][0]
-        except (FileNotFoundError, orjson.JSONDecodeError, KeyError, IndexError):
-            return None  # not written yet, or half
+
+def running_url(data_dir: Path) -> str | None:
+    """Return where the server that runs on a directory listens, or None where none runs."""
+    data_dir = data_dir.absolute()
+    if not _is_locked(data_dir / "server.lock"):
+        return None
+    ports = _read_ports(data_dir, _read_pid(data_dir) or 0)
+    return ports[0] if ports else None
 
 
 def _known(value: _T | None) -> _T:
     if value is None:
         raise UsageError("the embedded nats-server has not been started")
     return value
+
+
+def _read_pid(data_dir: Path) -> int | None:
+    try:
+        return int((data_dir / "nats.pid").read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _read_ports(data_dir: Path, pid: int) -> tuple[str, str] | None:
+    try:
+        raw = orjson.loads((data_dir / f"nats-server_{pid}.ports").read_bytes())
+        return raw["nats"][0], raw["monitoring"][0]
+    except (FileNotFoundError, orjson.JSONDecodeError, KeyError, IndexError):
+        return None  # not written yet, or half
 
 
 def _quote(text: str) -> str:

@@ -1,0 +1,64 @@
+"""The report of a run: the balance as a table, what differs in words, the time of each step."""
+
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from fluxforge_cli.account.balance import Counts, differences, lines
+from fluxforge_cli.account.ledger import Delivery
+from fluxforge_cli.system.run import Step
+
+
+def print_balance(console: Console, counts: Counts) -> bool:
+    """Print what each place counted; return whether the balance closes."""
+    table = Table(title="captured = sealed = processed", title_justify="left", box=None, pad_edge=False)
+    table.add_column("exchange")
+    table.add_column("channel")
+    for heading in ("captured", "sealed", "processed"):
+        table.add_column(heading, justify="right")
+    table.add_column("")
+    for line in lines(counts):
+        processed = "off" if line.processed is None else f"{line.processed:,}"
+        mark = Text("=", style="green") if line.balanced else Text("differs", style="red")
+        table.add_row(line.exchange, line.channel, f"{line.captured:,}", f"{line.sealed:,}", processed, mark)
+    console.print(table)
+    for exchange, count in (*counts.quarantined.items(), *counts.dropped.items()):
+        if count:
+            console.print(f"{exchange}: {count:,} records are named in quarantine or as dropped", highlight=False)
+    return print_differences(console, differences(counts))
+
+
+def print_differences(console: Console, found: Iterable[str]) -> bool:
+    """Print each difference; return whether there was none."""
+    found = list(found)
+    for text in found:
+        console.print(Text(f"differs: {text}", style="red"))
+    return not found
+
+
+def print_deliveries(console: Console, deliveries: Sequence[Delivery]) -> bool:
+    """Print what the exchange sent against what stands in Parquet; return whether they agree."""
+    table = Table(
+        title="sent by the exchange = in Parquet (trades: distinct ids)",
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+    )
+    for heading in ("exchange", "symbol", "channel"):
+        table.add_column(heading)
+    table.add_column("sent", justify="right")
+    table.add_column("in Parquet", justify="right")
+    table.add_column("")
+    for one in deliveries:
+        mark = Text("=", style="green") if one.sent == one.stored else Text("differs", style="red")
+        table.add_row(one.exchange, one.symbol, one.channel, f"{one.sent:,}", f"{one.stored:,}", mark)
+    console.print(table)
+    return bool(deliveries) and all(one.sent == one.stored for one in deliveries)
+
+
+def print_steps(console: Console, steps: Iterable[Step]) -> None:
+    """Print how long each step took."""
+    text = ", ".join(f"{step.name} {step.seconds:.1f} s" for step in steps)
+    console.print(f"steps: {text}", highlight=False, soft_wrap=True)

@@ -1,0 +1,55 @@
+"""`fluxforge etl`: from sealed segments to Parquet, once over a folder or for ever from the bus."""
+
+from enum import StrEnum
+from typing import Annotated, Final
+
+import typer
+
+from fluxforge_cli.options import ConfigOption, DataOption, choose
+
+app: Final = typer.Typer(no_args_is_help=True, help="Turn sealed segments into Parquet.")
+
+
+class Mode(StrEnum):
+    """Which segments of a folder are processed."""
+
+    ALL = "all"
+    DATE = "date"
+
+
+@app.command()
+def run(
+    mode: Annotated[Mode, typer.Option(help="All segments, or those of one --date.")],
+    date: Annotated[str | None, typer.Option(metavar="YYYY-MM-DD", help="UTC date, with --mode date.")] = None,
+    source: Annotated[str | None, typer.Option(metavar="NAME", help="This source alone, such as ccxt.")] = None,
+    config: ConfigOption = None,
+    data: DataOption = None,
+) -> None:
+    """Process the segments in raw/ready/<source>/<exchange>-<shard>/, without any bus; what is done is left alone.
+
+    Plain *.ndjson files without manifest are adopted first, so segments of other recorders will do.
+    """
+    from datetime import date as calendar_date  # noqa: PLC0415 - beside its use
+
+    from fluxforge_etl_worker.folder import run_folder  # noqa: PLC0415 - heavy
+
+    from fluxforge.domain.errors import UsageError  # noqa: PLC0415 - beside its use
+
+    if (mode is Mode.DATE) != (date is not None):
+        raise UsageError("etl run: --date is given with --mode date, and only then")
+    try:
+        wanted = calendar_date.fromisoformat(date).isoformat() if date else None
+    except ValueError:
+        raise UsageError(f"etl run: --date {date!r}: expected YYYY-MM-DD") from None
+    settings = choose(config, data).settings
+    summary = run_folder(settings, mode=mode.value, date=wanted, source=source)
+    typer.echo(str(summary))
+
+
+@app.command()
+def watch(config: ConfigOption = None) -> None:
+    """Run an ETL worker in the foreground: process segments as the bus announces them. SIGTERM or Ctrl-C drains."""
+    from fluxforge_etl_worker.main import main  # noqa: PLC0415 - heavy
+
+    chosen = choose(config)
+    raise typer.Exit(main(["--config", str(chosen.config)] if chosen.config else []))

@@ -1,0 +1,83 @@
+"""The plan: which processes make up the system that a configuration describes. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import orjson
+
+from fluxforge.domain.errors import ConfigurationError
+from fluxforge.domain.lane import Lane
+from fluxforge.runtime.settings import Settings
+
+CCXT = "ccxt"
+
+
+class Role(StrEnum):
+    """What a process does; the value begins its name."""
+
+    COLLECTOR = "collector"
+    SEGMENTER = "segmenter"
+    ETL = "etl-worker"
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePlan:
+    """One process: its name (of its log file, too), the module it runs, arguments, and variables beside ours."""
+
+    role: Role
+    name: str
+    module: str
+    arguments: tuple[str, ...]
+    variables: Mapping[str, str]
+
+
+def lanes(settings: Settings) -> tuple[Lane, ...]:
+    """Return the lanes of every exchange with something to capture.
+
+    Raises:
+        ConfigurationError: Nothing is configured.
+    """
+    found = [
+        Lane(CCXT, exchange, f"{shard}of{one.shards}")
+        for exchange, one in settings.ccxt.exchanges.items()
+        if any(one.channels.values())
+        for shard in range(one.shards)
+    ]
+    if not found:
+        raise ConfigurationError(
+            "nothing to capture: name markets under ccxt.exchanges.<exchange>.channels; "
+            "config/config.example.yaml shows how, and `fluxforge demo` needs no configuration"
+        )
+    return tuple(found)
+
+
+def plan(
+    settings: Settings, *, config: Path | None, bus_urls: Sequence[str], variables: Mapping[str, str]
+) -> list[ServicePlan]:
+    """Return the processes: segmenter first, then ETL workers, then a collector for each lane.
+
+    Telemetry ports count up from the configured one in this order; 0 stays 0.
+    """
+    services: list[ServicePlan] = []
+    arguments = (*(("--config", str(config)) if config else ()), "--parent-pipe")
+
+    def add(role: Role, instance: str, module: str, *extra: str) -> None:
+        port = settings.telemetry.port
+        own = {
+            **variables,
+            "FLUXFORGE__NATS__SERVERS": orjson.dumps(list(bus_urls)).decode(),
+            "FLUXFORGE__TELEMETRY__PORT": str(port + len(services) if port else 0),
+            "FLUXFORGE__TELEMETRY__LOG_FORMAT": "json",
+        }
+        name = f"{role}-{instance}" if instance else str(role)
+        services.append(ServicePlan(role, name, module, (*arguments, *extra), own))
+
+    add(Role.SEGMENTER, "", "fluxforge_segmenter")
+    for worker in range(settings.etl.workers):
+        add(Role.ETL, str(worker), "fluxforge_etl_worker")
+    for lane in lanes(settings):
+        extra = ("--exchange", lane.exchange, "--shard", lane.shard)
+        add(Role.COLLECTOR, f"{lane.exchange}-{lane.shard}", "fluxforge_collector", *extra)
+    return services

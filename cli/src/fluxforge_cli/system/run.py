@@ -1,0 +1,249 @@
+"""A run: the whole system started, watched and drained in the order in which data flows.
+
+Collectors first, so that nothing more comes in; then the segmenter, once it has read every lane to its end; then the
+ETL, once nothing waits; the bus last. Each step can therefore count on the one before it.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from fluxforge.adapters.jetstream import BusOptions, connect
+from fluxforge.adapters.jetstream.provision import provision
+from fluxforge.adapters.system_clock import SystemClock
+from fluxforge.domain.errors import ManifestError, TransientError
+from fluxforge.domain.status import CollectorStatus, Status, status_from_json
+from fluxforge.ports.bus import Bus
+from fluxforge.runtime.lifecycle import DRAIN_DEADLINE_S, Shutdown
+from fluxforge_cli.options import Chosen
+from fluxforge_cli.screen.show import Screen
+from fluxforge_cli.screen.view import History
+from fluxforge_cli.stores import probe
+from fluxforge_cli.system.bus_home import BusHome
+from fluxforge_cli.system.plan import Role, plan
+from fluxforge_cli.system.service import Service, ServiceRefusedError
+
+_TICK_S: Final = 1.0
+_POLL_S: Final = 0.1
+_STUCK_S: Final = 60.0
+_CHILD_DEADLINE_S: Final = DRAIN_DEADLINE_S + 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a run and how long it took."""
+
+    name: str
+    seconds: float
+
+
+@dataclass(slots=True)
+class Run:
+    """What a run leaves behind: its begin (ns UTC), the collectors' last words, what went wrong, each step's time."""
+
+    started_ns: int
+    collectors: list[CollectorStatus] = field(default_factory=list)
+    troubles: list[str] = field(default_factory=list)
+    refused: ServiceRefusedError | None = None
+    steps: list[Step] = field(default_factory=list)
+
+
+class System:
+    """Everything on this machine, for one run."""
+
+    def __init__(self, chosen: Chosen, screen: Screen) -> None:
+        self._chosen = chosen
+        self._screen = screen
+        self._clock = SystemClock()
+        self._history = History()
+        self._run = Run(self._clock.wall_ns())
+        self._services: list[Service] = []
+        self._phase = "starting"
+        self._born_ns = self._clock.monotonic_ns()
+        self._step_ns = self._born_ns
+
+    async def run(
+        self, shutdown: Shutdown, *, seconds: float | None, before_drain: Callable[[], Awaitable[None]] | None = None
+    ) -> Run:
+        """Run until the end is asked for or `seconds` are over, and drain; return what is left to say.
+
+        `before_drain` is awaited while everything still runs.
+
+        Raises:
+            ConfigurationError: Nothing to capture, or a directory cannot be written.
+        """
+        settings = self._chosen.settings
+        plan(settings, config=None, bus_urls=(), variables={})  # refuse what cannot be planned before anything starts
+        probe(settings)
+        home = BusHome(settings)
+        nats = await home.start()
+        try:
+            options = BusOptions.from_settings(nats)
+            await provision(options)
+            bus = await connect(options, name="fluxforge-up")
+            try:
+                self._enlist(nats.servers)
+                await self._live(bus, home, shutdown, seconds, before_drain)
+            finally:
+                await bus.close()
+        finally:
+            await home.stop()
+        self._close_step("stop")
+        return self._run
+
+    async def until_disconnected(self, *, deadline_s: float) -> None:
+        """Wait until every collector has said that it has no connection left; it has then read all that was sent."""
+        since_ns = self._clock.wall_ns()
+        try:
+            async with asyncio.timeout(deadline_s):
+                while not self._disconnected(since_ns):  # noqa: ASYNC110 - statuses are heard by the watch
+                    await asyncio.sleep(_POLL_S)
+        except TimeoutError:
+            self._run.troubles.append(f"collectors were still connected {deadline_s:.0f} s after their exchange closed")
+
+    def _disconnected(self, since_ns: int) -> bool:
+        statuses = [one for one in self._history.newest.values() if isinstance(one, CollectorStatus)]
+        return all(one.at_ns > since_ns and one.connections == 0 for one in statuses)
+
+    def _enlist(self, servers: Iterable[str]) -> None:
+        settings = self._chosen.settings
+        logs = settings.storage.scratch_dir / "logs"
+        logs.mkdir(parents=True, exist_ok=True)
+        plans = plan(settings, config=self._chosen.config, bus_urls=tuple(servers), variables=self._chosen.variables)
+        self._services = [Service(one, logs / f"{one.name}.log", self._screen.say) for one in plans]
+
+    async def _live(
+        self,
+        bus: Bus,
+        home: BusHome,
+        shutdown: Shutdown,
+        seconds: float | None,
+        before_drain: Callable[[], Awaitable[None]] | None,
+    ) -> None:
+        async with asyncio.TaskGroup() as group:
+            tending = [group.create_task(home.tend(self._screen.say)), group.create_task(self._watch(bus))]
+            keeping = [group.create_task(self._keep(service, shutdown)) for service in self._services]
+            self._close_step("start")
+            self._phase = "capturing"
+            await _first_of(shutdown, seconds)
+            self._close_step("capture")
+            if before_drain and not self._run.refused:
+                await before_drain()
+            await self._drain(bus)
+            await asyncio.wait(keeping)
+            for task in tending:
+                task.cancel()
+
+    async def _keep(self, service: Service, shutdown: Shutdown) -> None:
+        try:
+            await service.keep()
+        except ServiceRefusedError as error:
+            self._run.refused = self._run.refused or error
+            shutdown.request()
+
+    async def _watch(self, bus: Bus) -> None:
+        quiet = False
+        while True:
+            try:
+                heard = await bus.statuses(wait_s=_TICK_S)
+                quiet = False
+            except TransientError as error:
+                if not quiet:
+                    self._screen.say(f"{error}; trying again")
+                quiet = True
+                await asyncio.sleep(_TICK_S)
+                continue
+            self._history.hear({subject: status for subject, text in heard.items() for status in _read(text)})
+            elapsed_s = (self._clock.monotonic_ns() - self._born_ns) / 1e9
+            self._screen.show(self._history.view(self._clock.wall_ns()), phase=self._phase, elapsed_s=elapsed_s)
+
+    async def _drain(self, bus: Bus) -> None:
+        self._phase = "draining: collectors"
+        await self._drain_role(Role.COLLECTOR)
+        for service in self._of(Role.COLLECTOR):
+            self._run.collectors += [s for s in service.final_statuses() if isinstance(s, CollectorStatus)]
+        self._close_step("drain collectors")
+        self._phase = "draining: sealing"
+        await self._until("the segmenter has read every lane to its end", lambda: self._lanes_read(bus))
+        await self._drain_role(Role.SEGMENTER)
+        self._close_step("seal the rest")
+        self._phase = "draining: processing"
+        await self._until("the ETL has nothing left to do", lambda: _work_done(bus))
+        await self._drain_role(Role.ETL)
+        self._close_step("process the rest")
+
+    async def _drain_role(self, role: Role) -> None:
+        services = self._of(role)
+        await asyncio.gather(*(service.drain(deadline_s=_CHILD_DEADLINE_S) for service in services))
+        for service in services:
+            for life in service.unexplained():
+                why = f": {life.reason}" if life.reason else ""
+                self._run.troubles.append(f"{service.plan.name} ended with {life.code}, without its last count{why}")
+
+    def _of(self, role: Role) -> list[Service]:
+        return [service for service in self._services if service.plan.role is role]
+
+    async def _until(self, what: str, reached: Callable[[], Awaitable[tuple[int, ...] | None]]) -> None:
+        """Wait until `reached` returns None; what it returns before is the progress, which must not stand still."""
+        last: tuple[int, ...] | None = None
+        moved_ns = self._clock.monotonic_ns()
+        while not self._run.refused:
+            try:
+                progress = await reached()
+            except TransientError:
+                progress = last
+                if progress is None:
+                    progress = ()
+            if progress is None:
+                return
+            now_ns = self._clock.monotonic_ns()
+            if progress != last:
+                last, moved_ns = progress, now_ns
+            if now_ns - moved_ns > _STUCK_S * 1e9:
+                self._run.troubles.append(f"waited {_STUCK_S:.0f} s in vain until {what}")
+                return
+            await asyncio.sleep(_POLL_S)
+
+    async def _lanes_read(self, bus: Bus) -> tuple[int, ...] | None:
+        read = {lane.lane: lane for lane in self._history.view(0).lanes}
+        left = []
+        for lane in await bus.states.lanes():
+            versioned = await bus.states.get(lane)
+            if versioned is None or versioned.state.epoch == 0:
+                continue
+            info = await bus.streams.info(lane, versioned.state.epoch)
+            known = read.get(str(lane))
+            if info and info.last_seq > (known.stream_seq if known else 0):
+                left.append(info.last_seq - (known.stream_seq if known else 0))
+        return tuple(left) or None
+
+    def _close_step(self, name: str) -> None:
+        now_ns = self._clock.monotonic_ns()
+        self._run.steps.append(Step(name, (now_ns - self._step_ns) / 1e9))
+        self._step_ns = now_ns
+
+
+async def _first_of(shutdown: Shutdown, seconds: float | None) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await shutdown.wait()
+    except TimeoutError:
+        return
+
+
+async def _work_done(bus: Bus) -> tuple[int, ...] | None:
+    queue = await bus.work()
+    try:
+        backlog = await queue.backlog()
+    finally:
+        await queue.close()
+    left = (backlog.num_pending, backlog.num_ack_pending)
+    return left if any(left) else None
+
+
+def _read(text: bytes) -> list[Status]:
+    try:
+        return [status_from_json(text)]
+    except ManifestError:
+        return []  # of another version of a service, on a shared bus: nothing is decided by it
