@@ -49,7 +49,7 @@ def open_datasets(processed: Path) -> "duckdb.DuckDBPyConnection":
     """
     import duckdb  # noqa: PLC0415 - heavy
 
-    database = duckdb.connect(":memory:", config={"TimeZone": "UTC"})
+    database = duckdb.connect(":memory:")
     for view, dataset in _FILES.items():
         sources = [source for source in sorted(_directories(processed)) if _first_file(source / dataset)]
         if sources:

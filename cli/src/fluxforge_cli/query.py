@@ -3,7 +3,10 @@
 import csv
 import sys
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
 from enum import StrEnum
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -12,8 +15,10 @@ from fluxforge_cli.options import ConfigOption, DataOption, choose
 
 if TYPE_CHECKING:
     import duckdb
+    import pyarrow as pa
 
 _TABLE_ROWS_MAX: Final = 200
+_WIDTH_MAX: Final = 100_000
 _FETCH_ROWS: Final = 1000
 _FLOAT_DIGITS: Final = 10
 
@@ -71,40 +76,77 @@ def run_sql(database: "duckdb.DuckDBPyConnection", sql: str) -> tuple[list[str],
     Raises:
         UsageError: DuckDB refuses the statement; its message says why.
     """
+    batches = _batches(database, sql)
+    first = next(batches)
+    return list(first.schema.names), _rows(first, batches)
+
+
+def _batches(database: "duckdb.DuckDBPyConnection", sql: str) -> "Iterator[pa.RecordBatch]":
+    """Yield an empty batch for the schema, then the result."""
     import duckdb  # noqa: PLC0415 - heavy
+    import pyarrow as pa  # noqa: PLC0415 - heavy
 
     from fluxforge.domain.errors import UsageError  # noqa: PLC0415 - beside it
 
     try:
-        database.execute(sql)
-        columns = [str(column[0]) for column in database.description or []]
+        # By way of Arrow: DuckDB's own rows need pytz for a time with zone.
+        relation = database.sql(sql)
+        if relation is None:  # a statement without a result
+            yield pa.RecordBatch.from_pylist([], schema=pa.schema([]))
+            return
+        reader = relation.to_arrow_reader(_FETCH_ROWS)
+        yield pa.RecordBatch.from_pylist([], schema=reader.schema)
+        yield from reader
     except duckdb.Error as error:
         raise UsageError(f"query: {error}") from error
-    return columns, _rows(database)
 
 
-def _rows(database: "duckdb.DuckDBPyConnection") -> Iterator[Row]:
-    while rows := database.fetchmany(_FETCH_ROWS):
-        yield from rows
+def _rows(first: "pa.RecordBatch", rest: "Iterator[pa.RecordBatch]") -> Iterator[Row]:
+    for batch in chain((first,), rest):
+        yield from zip(*(_values(column) for column in batch.columns), strict=True)
+
+
+def _values(column: "pa.Array") -> list[object]:
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+
+    if pa.types.is_timestamp(column.type) and column.type.tz:
+        naive: list[datetime | None] = column.cast(pa.timestamp("us")).to_pylist()  # needs no time zone data
+        return [value.replace(tzinfo=UTC) if value else None for value in naive]
+    values: list[object] = column.to_pylist()
+    if pa.types.is_decimal(column.type) and column.type.scale == 0:  # sums of whole numbers
+        return [int(value) if isinstance(value, Decimal) else None for value in values]
+    return values
 
 
 def print_table(columns: Sequence[str], rows: Iterator[Row], *, title: str | None = None) -> None:
-    """Print the first rows as a table, and how many there are when that is not all."""
+    """Print the first rows, as a table or, where that is too wide for the terminal, one value per line."""
     from rich.console import Console  # noqa: PLC0415 - heavy
     from rich.table import Table  # noqa: PLC0415 - heavy
 
     console = Console()
+    shown = list(islice(rows, _TABLE_ROWS_MAX))
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    shown = [row for _, row in zip(range(_TABLE_ROWS_MAX), rows, strict=False)]
     for index, column in enumerate(columns):
         numeric = any(isinstance(row[index], int | float) for row in shown)
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        table.add_column(column, justify="right" if numeric else "left", no_wrap=True)
     for row in shown:
         table.add_row(*(_cell(value) for value in row))
-    console.print(table)
+    width = console.measure(table, options=console.options.update(width=_WIDTH_MAX)).maximum
+    if width <= console.width or not console.is_terminal:
+        console.print(table, width=max(width, 1), crop=False)
+    else:
+        _print_upright(columns, shown)
     left = sum(1 for _ in rows)
     if left:
         console.print(f"{left:,} more rows: --format csv or json prints them all", style="dim", highlight=False)
+
+
+def _print_upright(columns: Sequence[str], rows: Sequence[Row]) -> None:
+    width = max(len(column) for column in columns)
+    for number, row in enumerate(rows, 1):
+        typer.secho(f"row {number}", bold=True)
+        for column, value in zip(columns, row, strict=True):
+            typer.echo(f"  {column:<{width}}  {_cell(value)}")
 
 
 def _cell(value: object) -> str:
@@ -112,6 +154,8 @@ def _cell(value: object) -> str:
         return ""
     if isinstance(value, float):
         return f"{value:.{_FLOAT_DIGITS}g}"
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=None).isoformat(sep=" ")
     return str(value)
 
 
