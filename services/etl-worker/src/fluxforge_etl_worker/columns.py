@@ -1,0 +1,142 @@
+"""Columns: the records of one feed as arrays, as they come out of one slice of a segment.
+
+Rows stand in capture order. Times are int64, ns or ms UTC. Nothing is computed here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fluxforge.domain.control import Control
+
+F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+Objects = NDArray[np.object_]
+
+ABSENT_MS: Final = int(np.iinfo(np.int64).min)
+"""Stands in an int64 column where there is no `exchange_ms`."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Instrument:
+    """One market of one exchange: the venue's name of it and its id."""
+
+    exchange: str
+    symbol: str
+    market: str
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What identifies n rows and says when they were. `boot`: strings; `exchange_ms`: ABSENT_MS where null."""
+
+    capture_ns: I64
+    exchange_ms: I64
+    seq: I64
+    boot: Objects
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.capture_ns)
+
+    def take(self, rows: I64 | slice) -> "Keys":
+        """Return the keys of some rows."""
+        return Keys(self.capture_ns[rows], self.exchange_ms[rows], self.seq[rows], self.boot[rows])
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One side of n books, ragged: row i owns levels `offsets[i]` to `offsets[i + 1]`, the touch first."""
+
+    px: F64
+    sz: F64
+    offsets: I64
+
+    @property
+    def counts(self) -> I64:
+        """Number of levels of each row."""
+        return np.diff(self.offsets)
+
+
+@dataclass(frozen=True, slots=True)
+class BookColumns:
+    """Order book updates of one instrument."""
+
+    instrument: Instrument
+    keys: Keys
+    bids: Side
+    asks: Side
+
+
+@dataclass(frozen=True, slots=True)
+class TradeColumns:
+    """Trades of one instrument, one row each; `idx` is the position in its record. Null strings are None."""
+
+    instrument: Instrument
+    keys: Keys
+    idx: I64
+    trade_id: Objects
+    side: Objects
+    price: F64
+    amount: F64
+    cost: F64
+    taker_or_maker: Objects
+    source_kind: Objects
+
+
+@dataclass(frozen=True, slots=True)
+class TickerColumns:
+    """Ticker updates of one instrument; `values[name]` NaN where the venue gives none."""
+
+    instrument: Instrument
+    keys: Keys
+    values: dict[str, F64]
+
+
+@dataclass(frozen=True, slots=True)
+class GenericRows:
+    """Updates of any other channel, one row each: `values` as parsed, `idx` the position in its record."""
+
+    channel: str
+    instrument: Instrument
+    keys: Keys
+    idx: I64
+    values: Sequence[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class ControlRow:
+    """One control record of the lane."""
+
+    capture_ns: int
+    boot: str
+    seq: int
+    control: Control
+
+
+@dataclass(frozen=True, slots=True)
+class BadLine:
+    """A line that is no record: where it begins, why, and its bytes (of a long line the beginning)."""
+
+    offset: int
+    reason: str
+    line: bytes
+    size_bytes: int
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SliceColumns:
+    """Everything one slice of a segment held."""
+
+    books: tuple[BookColumns, ...]
+    trades: tuple[TradeColumns, ...]
+    tickers: tuple[TickerColumns, ...]
+    generic: tuple[GenericRows, ...]
+    controls: tuple[ControlRow, ...]
+    bad: tuple[BadLine, ...]
+    lines: int

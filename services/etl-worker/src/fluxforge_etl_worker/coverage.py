@@ -1,0 +1,121 @@
+"""Coverage: what happened to each feed, one row per affected feed; what is not here was captured whole. Pure.
+
+Rows come from the lane's control records and from the ETL itself: `crash` (a collector ended without saying so),
+`crossed` and `empty` (updates that are no valid book). A record that names no feed speaks of the lane: feed `*`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+
+from fluxforge.domain.control import Control, Event, FeedKey
+from fluxforge_etl_worker.books import Invalid
+from fluxforge_etl_worker.columns import BookColumns, ControlRow
+from fluxforge_etl_worker.schemas import COVERAGE
+from fluxforge_etl_worker.tables import constant, names, strings, timestamps
+
+WHOLE_LANE: Final = FeedKey("*", "*")
+CRASH: Final = "crash"
+COLLECTOR: Final = "collector"
+ETL: Final = "etl"
+
+
+@dataclass(frozen=True, slots=True)
+class CoverageRow:
+    """One event of one feed. Times ns UTC; `to_ns` None: open."""
+
+    feed: FeedKey
+    hole: str | None
+    event: str
+    from_ns: int
+    to_ns: int | None
+    reason: str | None
+    detector: str
+    count: int | None
+    boot: str
+    seq: int
+
+
+def control_rows(rows: Iterable[ControlRow]) -> list[CoverageRow]:
+    """Return the rows of control records."""
+    return [
+        CoverageRow(
+            feed=feed,
+            hole=row.control.hole,
+            event=row.control.event.value,
+            from_ns=row.capture_ns if row.control.from_ns is None else row.control.from_ns,
+            to_ns=row.control.to_ns,
+            reason=row.control.reason,
+            detector=COLLECTOR,
+            count=row.control.count,
+            boot=row.boot,
+            seq=row.seq,
+        )
+        for row in rows
+        for feed in row.control.concerned() or (WHOLE_LANE,)
+    ]
+
+
+def crash_rows(rows: Sequence[ControlRow], stopped_before: Iterable[str]) -> list[CoverageRow]:
+    """Return a hole per feed from where a collector ended without a `stopped` to the `started` that follows.
+
+    `stopped_before` are the boots known to have stopped in order before these records.
+    """
+    stopped = set(stopped_before)
+    found: list[CoverageRow] = []
+    for row in rows:
+        if row.control.event is Event.STOPPED:
+            stopped.add(row.boot)
+        after = row.control.after
+        if row.control.event is not Event.STARTED or after is None or after.boot in stopped:
+            continue
+        hole = f"{row.boot}:{row.seq}"
+        reason = f"boot {after.boot} ended without a stopped record"
+        found += [
+            CoverageRow(feed, hole, CRASH, after.capture_ns, row.capture_ns, reason, ETL, None, row.boot, row.seq)
+            for feed in row.control.concerned() or (WHOLE_LANE,)
+        ]
+    return found
+
+
+def invalid_rows(books: BookColumns, invalid: Invalid) -> list[CoverageRow]:
+    """Return a row per update that is no valid book."""
+    feed = FeedKey("orderbook", books.instrument.symbol)
+    keys = books.keys.take(invalid.rows)
+    return [
+        CoverageRow(feed, None, event, at, at, reason, ETL, 1, boot, seq)
+        for event, reason, at, boot, seq in zip(
+            invalid.events, invalid.reasons, keys.capture_ns.tolist(), keys.boot, keys.seq.tolist(), strict=True
+        )
+    ]
+
+
+def coverage_table(exchange: str, rows: Sequence[CoverageRow], markets: Mapping[str, str]) -> pa.Table:
+    """Return the rows as a table; `markets` names the market of a symbol, where it is not known the symbol stands."""
+    symbols = [row.feed.symbol for row in rows]
+    from_ns = np.array([row.from_ns for row in rows], dtype=np.int64)
+    columns = [
+        constant(exchange, len(rows)),
+        names(symbols),
+        strings([markets.get(symbol, symbol) for symbol in symbols]),
+        timestamps(from_ns),
+        strings([row.feed.channel for row in rows]),
+        strings([row.hole for row in rows]),
+        strings([row.event for row in rows]),
+        pa.array(from_ns),
+        pa.array([row.to_ns for row in rows], pa.int64()),
+        strings([row.reason for row in rows]),
+        strings([row.detector for row in rows]),
+        pa.array([row.count for row in rows], pa.int64()),
+        strings([row.boot for row in rows]),
+        pa.array([row.seq for row in rows], pa.int64()),
+    ]
+    return pa.Table.from_arrays(columns, schema=COVERAGE)
+
+
+def named_feeds(control: Control, channel: str) -> set[str]:
+    """Return the symbols of a channel that a control record names."""
+    return {feed.symbol for feed in control.concerned() if feed.channel == channel}

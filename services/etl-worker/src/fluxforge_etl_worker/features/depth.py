@@ -1,0 +1,75 @@
+"""Depth: how much size stands how far from the mid. Sizes base currency, distances basis points of the mid.
+
+Every function takes n valid books and returns one array of length n per column; NaN is null.
+"""
+
+from typing import Final
+
+import numpy as np
+
+from fluxforge_etl_worker.columns import F64, I64
+from fluxforge_etl_worker.features.ladder import Ladders
+
+BANDS_BPS: Final = ((0, 5), (5, 10), (10, 25))
+_BPS: Final = 1e4
+_DECAY: Final = -100.0
+
+
+def bands(books: Ladders) -> dict[str, F64]:
+    """Return the size within each band of distance, per side and of both, and the bands' imbalance.
+
+    A level belongs to band lo..hi when `lo <= d_i < hi`, `d_i = abs(p_i - mid) / mid x 1e4`. Depths are 0 where the
+    band is empty; `band_imbalance = (bid - ask) / (bid + ask)` is null there.
+    """
+    sides = {}
+    for name, side in (("bid", books.bids), ("ask", books.asks)):
+        distance = side.distance * _BPS
+        for low, high in BANDS_BPS:
+            sides[name, low] = np.where((distance >= low) & (distance < high), side.sz, 0.0).sum(axis=1)
+    columns = {f"{name}_depth_{low}_{high}bps": sides[name, low] for name in ("bid", "ask") for low, high in BANDS_BPS}
+    for low, high in BANDS_BPS:
+        columns[f"depth_{low}_{high}bps"] = sides["bid", low] + sides["ask", low]
+    for low, high in BANDS_BPS:
+        both = columns[f"depth_{low}_{high}bps"]
+        columns[f"band_imbalance_{low}_{high}bps"] = (sides["bid", low] - sides["ask", low]) / both
+    return columns
+
+
+def half_depth(books: Ladders) -> dict[str, F64 | I64]:
+    """Return how far half of a side's size reaches: distance (bps) and number of levels.
+
+    Of the first level at which the size summed from the touch outwards is at least half of the side's total; the
+    number of levels includes it. Never null.
+    """
+    columns: dict[str, F64 | I64] = {}
+    row = np.arange(len(books))
+    for name, side in (("bid", books.bids), ("ask", books.asks)):
+        summed = np.cumsum(side.sz, axis=1)
+        level = np.argmax(summed >= 0.5 * summed[:, -1:], axis=1)
+        columns[f"{name}_50pct_depth"] = side.distance[row, level] * _BPS
+        columns[f"{name}_50pct_levels"] = level + 1
+    return columns
+
+
+def smart_depth(books: Ladders) -> dict[str, F64]:
+    """Return the size of the captured book, each level weighted by `exp(-100 abs(p_i - mid) / mid)`.
+
+    `smart_depth` = bid + ask, `smart_depth_imbalance` = (bid - ask) / (bid + ask). Null only where every weight
+    vanishes.
+    """
+    bid, ask = (
+        (side.sz * np.exp(_DECAY * side.distance)).sum(axis=1)
+        for side in (books.bids, books.asks)
+    )
+    both = bid + ask
+    return {
+        "bid_smart_depth": bid,
+        "ask_smart_depth": ask,
+        "smart_depth": both,
+        "smart_depth_imbalance": (bid - ask) / both,
+    }
+
+
+def level_counts(books: Ladders) -> dict[str, I64]:
+    """Return the number of levels of each side in the captured book."""
+    return {"bid_levels": books.bids.counts, "ask_levels": books.asks.counts}

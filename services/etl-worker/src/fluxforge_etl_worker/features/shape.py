@@ -1,0 +1,46 @@
+"""Shape: how the size of a book is spread over its levels.
+
+Every function takes n valid books and returns one array of length n per column; NaN is null.
+"""
+
+from typing import Final
+
+from fluxforge_etl_worker.columns import F64
+from fluxforge_etl_worker.features.ladder import Ladder, Ladders
+
+_VWAP_LEVELS: Final = 5
+
+
+def concentrations(books: Ladders) -> dict[str, F64]:
+    """Return `sum of (q_i / Q)^2` over a side's levels, Q its total, and the same over both sides pooled.
+
+    In (0, 1]; 1 where one level holds everything. Never null.
+    Source: the Herfindahl-Hirschman index; Hirschman (1964), The American Economic Review 54(5).
+    """
+    bid_total, ask_total = books.bids.total, books.asks.total
+    both = bid_total + ask_total
+    return {
+        "bid_concentration": _squared_shares(books.bids, bid_total),
+        "ask_concentration": _squared_shares(books.asks, ask_total),
+        "concentration": _squared_shares(books.bids, both) + _squared_shares(books.asks, both),
+    }
+
+
+def level_vwaps(books: Ladders) -> dict[str, F64]:
+    """Return `sum(p_i q_i) / sum(q_i)` of the first five levels of each side, as many as exist, and ask - bid.
+
+    Prices, quote currency. Never null.
+    """
+    bid, ask = _vwap(books.bids), _vwap(books.asks)
+    return {"vwap_bid_5": bid, "vwap_ask_5": ask, "vwap_spread": ask - bid}
+
+
+def _squared_shares(side: Ladder, total: F64) -> F64:
+    result: F64 = ((side.sz / total[:, None]) ** 2).sum(axis=1)
+    return result
+
+
+def _vwap(side: Ladder) -> F64:
+    px, sz = side.px[:, :_VWAP_LEVELS], side.sz[:, :_VWAP_LEVELS]
+    result: F64 = (px * sz).sum(axis=1) / sz.sum(axis=1)
+    return result

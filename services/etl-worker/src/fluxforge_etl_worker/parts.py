@@ -1,0 +1,190 @@
+"""Parts: tables to the Parquet files of their partitions, in memory, schema checked.
+
+Rows of a part stand in order of (ts, capture_ns, seq, idx). Tables of one partition come in time order; tables of
+several instruments that share a partition are merged. Nothing is stored here.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from fluxforge.domain.partition import partition_path
+from fluxforge_etl_worker.features.registry import Feature
+from fluxforge_etl_worker.schemas import check_schema
+
+_ROW_GROUP_ROWS: Final = 131_072
+_ROW_GROUP_BYTES: Final = 64 * 1024 * 1024
+_ORDER: Final = ("ts", "capture_ns", "seq", "idx", "symbol", "duration", "event")
+_ZSTD_LEVEL: Final = 1
+_HOUR_US: Final = 3_600_000_000
+_DAY_US: Final = 24 * _HOUR_US
+
+
+@dataclass(frozen=True, slots=True)
+class PartFile:
+    """One finished part: dataset, Hive path below its root, rows and bytes of the file."""
+
+    dataset: str
+    partition: str
+    rows: int
+    body: bytes
+
+
+class PartWriter:
+    """Collects the tables of one segment and turns them into one part per dataset and partition."""
+
+    def __init__(
+        self,
+        *,
+        source: str,
+        compression: str,
+        features: tuple[Feature, ...],
+        metadata: Mapping[str, str],
+    ) -> None:
+        self._source = source
+        self._compression = compression
+        self._features = features
+        self._metadata = dict(metadata)
+        self._open: dict[tuple[str, str], _OpenPart] = {}
+
+    def add(self, dataset: str, cols: Sequence[str], tables: Sequence[pa.Table]) -> None:
+        """Append tables of one stretch of time, each in order, to their partitions.
+
+        Raises:
+            SchemaMismatchError: A table is not what its dataset holds; nothing of it was taken.
+        """
+        pieces: dict[str, list[pa.Table]] = {}
+        for table in tables:
+            if table.num_rows:
+                check_schema(dataset, table, self._features)
+                for path, piece in _split(table, cols, self._source):
+                    pieces.setdefault(path, []).append(piece)
+        for path, parts in pieces.items():
+            part = self._open.get((dataset, path))
+            if part is None:
+                part = self._open[dataset, path] = _OpenPart(parts[0].schema, self._compression)
+            part.append(parts[0] if len(parts) == 1 else in_order(pa.concat_tables(parts)))
+
+    def finish(self) -> Iterator[PartFile]:
+        """Yield every part, finished, sorted by dataset and partition."""
+        for dataset, path in sorted(self._open):
+            part = self._open.pop((dataset, path))
+            yield PartFile(dataset, path, part.rows, part.finish({**self._metadata, "fluxforge.dataset": dataset}))
+
+
+def in_order(table: pa.Table) -> pa.Table:
+    """Return the table in the order of a part."""
+    keys = [(name, "ascending") for name in _ORDER if name in table.column_names]
+    plain = pa.table({name: _sortable(table[name]) for name, _ in keys})
+    return table.take(pc.sort_indices(plain, sort_keys=keys))
+
+
+class _OpenPart:
+    """A Parquet file being written to memory; rows wait until they fill a row group."""
+
+    def __init__(self, schema: pa.Schema, compression: str) -> None:
+        self._schema = schema
+        self._compression = compression
+        self._waiting: list[pa.Table] = []
+        self._waiting_rows = 0
+        self._waiting_bytes = 0
+        self._newest = (0, 0)
+        self._disordered = False
+        self.rows = 0
+        self._begin()
+
+    def append(self, table: pa.Table) -> None:
+        self._disordered |= _moment(table, 0) < self._newest
+        self._newest = max(self._newest, _moment(table, -1))
+        self.rows += table.num_rows
+        self._waiting.append(table)
+        self._waiting_rows += table.num_rows
+        self._waiting_bytes += table.nbytes
+        if self._waiting_rows >= _ROW_GROUP_ROWS or self._waiting_bytes >= _ROW_GROUP_BYTES:
+            self._flush()
+
+    def finish(self, metadata: Mapping[str, str]) -> bytes:
+        if self._disordered:  # several instruments in one partition, whose rows became certain at different times
+            self._flush()
+            self._writer.close()
+            written = pq.read_table(pa.BufferReader(self._sink.getvalue()))
+            self._begin()
+            self._waiting = [in_order(written)]
+        self._flush()
+        self._writer.add_key_value_metadata({**metadata, "fluxforge.rows": str(self.rows)})
+        self._writer.close()
+        body: bytes = self._sink.getvalue().to_pybytes()
+        return body
+
+    def _begin(self) -> None:
+        self._sink = pa.BufferOutputStream()
+        columns = [field.name for field in self._schema if not pa.types.is_list(field.type)]
+        self._writer = pq.ParquetWriter(
+            self._sink,
+            self._schema,
+            compression=self._compression,
+            compression_level=_ZSTD_LEVEL if self._compression == "zstd" else None,
+            # Numbers of markets hardly repeat: a dictionary of them costs more time than it saves room.
+            use_dictionary=[name for name in columns if not _is_number(self._schema.field(name).type)],
+            write_statistics=columns,
+        )
+
+    def _flush(self) -> None:
+        if self._waiting:
+            table = pa.concat_tables(self._waiting).unify_dictionaries()
+            self._writer.write_table(table, row_group_size=_ROW_GROUP_ROWS)
+            self._waiting, self._waiting_rows, self._waiting_bytes = [], 0, 0
+
+
+def _moment(table: pa.Table, row: int) -> tuple[int, int]:
+    """Return (ts, capture_ns) of a row; datasets without capture_ns come in one table."""
+    row %= table.num_rows
+    captured = table["capture_ns"][row].as_py() if "capture_ns" in table.column_names else 0
+    return table["ts"][row].value, captured
+
+
+def _split(table: pa.Table, cols: Sequence[str], source: str) -> Iterator[tuple[str, pa.Table]]:
+    """Yield the rows of each partition; a table of one instrument is cut, not copied."""
+    ts = np.asarray(table["ts"].cast(pa.int64()))
+    span = _HOUR_US if "hour" in cols else _DAY_US
+    labels = [ts // span] if {"date", "hour"} & set(cols) else []
+    for name in ("exchange", "symbol"):
+        if name in cols:
+            labels.append(_codes(table[name]))
+    changed = np.zeros(len(ts), dtype=np.bool_)
+    for label in labels:
+        changed[1:] |= label[1:] != label[:-1]
+    begins = np.flatnonzero(changed).tolist()
+    found: dict[str, list[pa.Table]] = {}
+    for begin, end in zip([0, *begins], [*begins, len(ts)], strict=True):
+        piece = table.slice(begin, end - begin)
+        at = datetime.fromtimestamp(int(ts[begin]) / 1e6, tz=UTC)
+        values = {
+            "source": source,
+            "exchange": piece["exchange"][0].as_py(),
+            "symbol": piece["symbol"][0].as_py(),
+            "date": f"{at:%Y-%m-%d}",
+            "hour": f"{at:%H}",
+        }
+        found.setdefault(partition_path(cols, values), []).append(piece)
+    for path, pieces in found.items():
+        yield path, pa.concat_tables(pieces)
+
+
+def _codes(column: pa.ChunkedArray) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    indices = column.combine_chunks().indices if column.num_chunks == 1 else pc.cast(column, pa.string()).combine_chunks().dictionary_encode().indices
+    return np.asarray(indices).astype(np.int64)
+
+
+def _is_number(dtype: pa.DataType) -> bool:
+    return bool(pa.types.is_floating(dtype) or pa.types.is_integer(dtype) or pa.types.is_timestamp(dtype))
+
+
+def _sortable(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.cast(column, pa.string()) if pa.types.is_dictionary(column.type) else column

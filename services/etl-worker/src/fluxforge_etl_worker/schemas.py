@@ -1,0 +1,153 @@
+"""Schemas: the columns of every dataset, in order, with their types; a table of another schema is not written."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import pyarrow as pa
+
+from fluxforge.domain.errors import SchemaMismatchError
+from fluxforge.domain.partition import Dataset
+from fluxforge_etl_worker.features.registry import Feature
+
+SCHEMA_VERSION: Final = 1
+
+TS: Final = pa.timestamp("us", tz="UTC")
+# Plain strings here make pandas.read_parquet of a dataset's root fail beside the partition columns of the same name.
+NAME: Final = pa.dictionary(pa.int32(), pa.string())
+_LEVELS: Final = pa.list_(pa.float64())
+
+_INSTRUMENT: Final = [pa.field("exchange", NAME), pa.field("symbol", NAME), pa.field("market", pa.string())]
+KEYS: Final = [
+    *_INSTRUMENT,
+    pa.field("ts", TS),
+    pa.field("capture_ns", pa.int64()),
+    pa.field("exchange_ms", pa.int64()),
+    pa.field("boot", pa.string()),
+    pa.field("seq", pa.int64()),
+]
+
+TICKER_FIELDS: Final = {
+    "last": "last",
+    "bid": "bid",
+    "bid_size": "bidVolume",
+    "ask": "ask",
+    "ask_size": "askVolume",
+    "open": "open",
+    "high": "high",
+    "low": "low",
+    "close": "close",
+    "previous_close": "previousClose",
+    "change": "change",
+    "percentage": "percentage",
+    "average": "average",
+    "vwap": "vwap",
+    "base_volume": "baseVolume",
+    "quote_volume": "quoteVolume",
+    "mark_price": "markPrice",
+    "index_price": "indexPrice",
+}
+"""Column -> field of ccxt's unified ticker."""
+
+TICKER: Final = pa.schema([*KEYS, *(pa.field(name, pa.float64()) for name in TICKER_FIELDS)])
+
+TRADES: Final = pa.schema(
+    [
+        *KEYS,
+        pa.field("idx", pa.int32()),
+        pa.field("trade_id", pa.string()),
+        pa.field("side", pa.string()),
+        pa.field("price", pa.float64()),
+        pa.field("amount", pa.float64()),
+        pa.field("cost", pa.float64()),
+        pa.field("taker_or_maker", pa.string()),
+        pa.field("resent", pa.bool_()),
+        pa.field("source_kind", pa.string()),
+    ]
+)
+
+BOOKS: Final = pa.schema([*KEYS, *(pa.field(name, _LEVELS) for name in ("bid_px", "bid_sz", "ask_px", "ask_sz"))])
+
+COVERAGE: Final = pa.schema(
+    [
+        *_INSTRUMENT,
+        pa.field("ts", TS),
+        pa.field("channel", pa.string()),
+        pa.field("hole", pa.string()),
+        pa.field("event", pa.string()),
+        pa.field("from_ns", pa.int64()),
+        pa.field("to_ns", pa.int64()),
+        pa.field("reason", pa.string()),
+        pa.field("detector", pa.string()),
+        pa.field("count", pa.int64()),
+        pa.field("boot", pa.string()),
+        pa.field("seq", pa.int64()),
+    ]
+)
+
+BARS: Final = pa.schema(
+    [
+        *_INSTRUMENT,
+        pa.field("ts", TS),
+        pa.field("duration", pa.int32()),
+        *(
+            pa.field(name, pa.float64())
+            for name in (
+                "open",
+                "high",
+                "low",
+                "close",
+                "mean_spread",
+                "mean_relative_spread",
+                "mean_l1_imbalance",
+                "min_spread",
+                "max_spread",
+                "twap_mid",
+                "sum_ofi",
+                "realized_variance",
+            )
+        ),
+        pa.field("n_updates", pa.int64()),
+        pa.field("buy_volume", pa.float64()),
+        pa.field("sell_volume", pa.float64()),
+        pa.field("trade_count", pa.int64()),
+        pa.field("vwap", pa.float64()),
+        pa.field("complete", pa.bool_()),
+    ]
+)
+
+GENERIC_KEYS: Final = [*KEYS, pa.field("idx", pa.int32())]
+
+_FEATURE_TYPES: Final = {"float64": pa.float64(), "int32": pa.int32(), "int64": pa.int64(), "string": pa.string()}
+
+_FIXED: Final = {
+    Dataset.TICKER: TICKER,
+    Dataset.TRADES: TRADES,
+    Dataset.BOOKS: BOOKS,
+    Dataset.COVERAGE: COVERAGE,
+    Dataset.BARS: BARS,
+}
+
+
+def hf_schema(features: Sequence[Feature]) -> pa.Schema:
+    """Return the schema of feature rows with these features."""
+    columns = [pa.field(feature.name, _FEATURE_TYPES[feature.dtype]) for feature in features]
+    return pa.schema([*KEYS, pa.field("book_state", pa.string()), *columns])
+
+
+def check_schema(dataset: str, table: pa.Table, features: Sequence[Feature]) -> None:
+    """Refuse a table that would break its dataset's schema.
+
+    Raises:
+        SchemaMismatchError: Names the first column that differs.
+    """
+    expected = hf_schema(features) if dataset == Dataset.HF else _FIXED.get(dataset)
+    if expected is None:  # a channel without a schema of its own: the key columns alone are fixed
+        expected = pa.schema(GENERIC_KEYS)
+        table = table.select(range(min(len(expected), table.num_columns)))
+    if table.schema.equals(expected):
+        return
+    pairs = zip(expected, table.schema, strict=False)
+    wanted, found = next(((a, b) for a, b in pairs if not a.equals(b)), (None, None))
+    if wanted is None:
+        raise SchemaMismatchError(dataset, f"{len(expected)} columns", f"{table.num_columns}")
+    raise SchemaMismatchError(dataset, f"column {wanted}", f"{found}")

@@ -1,0 +1,108 @@
+"""Soundness: when a feed of the lane cannot be trusted, told by the lane's control records. Pure.
+
+A feed is unsound from the capture_ns of a record that says so until its `resynced` (books) or `recovered` (any other).
+A lane without control records counts as sound from its first record on.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+import numpy as np
+
+from fluxforge.domain.control import SOUND_EVENTS, UNSOUND_EVENTS, Control, Event, FeedKey
+from fluxforge_etl_worker.columns import Bools, ControlRow, I64, Objects
+
+_FOR_EVER: Final = int(np.iinfo(np.int64).max)
+
+
+class BookState(StrEnum):
+    """What is known of a book feed at an instant."""
+
+    SYNCED = "synced"
+    STALE = "stale"
+    SUSPECT = "suspect"
+
+
+@dataclass(frozen=True, slots=True)
+class FeedSoundness:
+    """One feed's unsound stretches `[begin, end)`, `reach` its begin for bars, and its state from `since` on."""
+
+    begin: I64
+    reach: I64
+    end: I64
+    since: I64
+    states: Objects
+
+    def states_at(self, time_ns: I64) -> Objects:
+        """Return the state at each time: of the last change at or before it."""
+        result: Objects = self.states[np.searchsorted(self.since, time_ns, side="right")]
+        return result
+
+    def is_unsound_between(self, after_ns: I64, until_ns: I64) -> Bools:
+        """Return whether an unsound stretch touches `(after, until]`."""
+        return _touches(self.begin, self.end, after_ns + 1, until_ns + 1)
+
+    def is_unsound_in_bar(self, start_ns: I64, end_ns: I64) -> Bools:
+        """Return whether an unsound stretch touches the bar `[start, end)`; a start reaches back to what it follows."""
+        return _touches(self.reach, self.end, start_ns, end_ns)
+
+
+def soundness_of(feed: FeedKey, rows: Iterable[ControlRow]) -> FeedSoundness:
+    """Return the soundness of one feed from the lane's control records in order."""
+    begin: list[int] = []
+    reach: list[int] = []
+    end: list[int] = []
+    since: list[int] = []
+    states: list[str] = [BookState.SYNCED]
+    standing: set[Event] = set()
+    for row in rows:
+        event = row.control.event
+        if not concerns(row.control, feed) or event not in UNSOUND_EVENTS | SOUND_EVENTS:
+            continue
+        if event in UNSOUND_EVENTS:
+            if not standing:
+                begin.append(row.capture_ns)
+                reach.append(_reach(row))
+            standing.add(event)
+        elif standing:
+            end.append(row.capture_ns)
+            standing.clear()
+        since.append(row.capture_ns)
+        states.append(_state(standing))
+    end += [_FOR_EVER] * (len(begin) - len(end))
+    return FeedSoundness(*(np.array(values, dtype=np.int64) for values in (begin, reach, end, since)), _objects(states))
+
+
+def concerns(control: Control, feed: FeedKey) -> bool:
+    """Return whether a control record speaks of a feed; one that names no feed speaks of the whole lane."""
+    feeds = control.concerned()
+    return not feeds or feed in feeds
+
+
+def _reach(row: ControlRow) -> int:
+    after = row.control.after
+    return min(row.capture_ns, after.capture_ns) if after else row.capture_ns
+
+
+def _state(standing: set[Event]) -> BookState:
+    if Event.STALLED in standing:
+        return BookState.STALE
+    return BookState.SUSPECT if standing else BookState.SYNCED
+
+
+def _touches(begin: I64, end: I64, first: I64, stop: I64) -> Bools:
+    """Return whether any `[begin, end)` and `[first, stop)` share an instant; the stretches stand in order."""
+    if len(begin) == 0:
+        return np.zeros(len(first), dtype=np.bool_)
+    # Stretches follow one another, so the last one that begins before `stop` is the last that can touch.
+    last = np.searchsorted(begin, stop, side="left") - 1
+    result: Bools = (last >= 0) & (np.maximum.accumulate(end)[np.maximum(last, 0)] > first)
+    return result
+
+
+def _objects(values: Sequence[str]) -> Objects:
+    result = np.empty(len(values), dtype=np.object_)
+    result[:] = [str(value) for value in values]
+    return result
