@@ -14,7 +14,7 @@ from fluxforge.domain.backoff import Backoff
 from fluxforge.domain.control import Event
 from fluxforge.domain.record import Feed
 from fluxforge_collector.ccxt_source.feeds import Subscription
-from fluxforge_collector.ccxt_source.tap import SCOPE, IndistinctHashesError, Scope, Tap
+from fluxforge_collector.ccxt_source.tap import SCOPE, IndistinctHashesError, Scope, SubscriptionRefusedError, Tap
 from fluxforge_collector.source import Sink
 
 BACKOFF: Final = Backoff(base_s=0.5, cap_s=60.0)
@@ -73,6 +73,8 @@ class Pump:
 
     async def _subscribe(self) -> None:
         self._scope.answered = False
+        self._scope.asked_ns = self._sink.now()
+        self._scope.silent = set(self._feeds)
         is_book = any(feed.key.channel == "orderbook" for feed in self._feeds)
         try:
             async with asyncio.timeout(_BOOK_ANSWER_S if is_book else None):
@@ -81,7 +83,7 @@ class Pump:
             raise ccxt.RequestTimeout(f"no book within {_BOOK_ANSWER_S:.0f} s of subscribing") from error
         self._scope.answered = True
         self._failures = 0
-        self._sink.note(Event.SUBSCRIBED, self._feeds)
+        self._sink.note(Event.SUBSCRIBED, [feed for feed in self._feeds if feed not in self._scope.silent])
 
     async def _listen(self) -> None:
         while self._scope.answered:
@@ -94,6 +96,8 @@ class Pump:
 
     def _is_refusal(self, error: Exception) -> bool:
         """Return whether the venue or ccxt refused the subscription, rather than lost it."""
+        if isinstance(error, SubscriptionRefusedError):
+            return True
         return not self._scope.answered and isinstance(error, ccxt.ExchangeError) and not isinstance(error, _HOLD)
 
     async def _heal(self, error: Exception) -> None:
@@ -111,10 +115,14 @@ class Pump:
         await asyncio.sleep(BACKOFF.delay_s(self._failures, self._chance, retry_after_s=self._retry_after_s(error)))
 
     def _note_refusal(self, error: Exception) -> None:
-        self._sink.note(Event.REJECTED, self._feeds, reason=f"subscription refused: {_reason(error)}")
+        feeds = self._feeds
+        if isinstance(error, SubscriptionRefusedError):
+            feeds = [feed for feed in feeds if feed.market in error.markets]
+        self._sink.note(Event.REJECTED, feeds, reason=f"subscription refused: {_reason(error)}")
 
     def _split(self) -> None:
         self._tap.forget(self._scope)
+        self._tap.drop(self._scope)
         for part in self._subscription.split():
             self._start(part)
 

@@ -20,10 +20,16 @@ from fluxforge_collector.lane_writer import LaneFeed
 from fluxforge_collector.source import Sink
 
 _FRAME_BYTES_KEPT: Final = 4096
+_REFUSED_WITHIN_NS: Final = 10_000_000_000
+"""A refusal that names no market concerns those subscribed this recently; a silent market is not asked again for it."""
 
 
 class SubscriptionRefusedError(ccxt.ExchangeError):  # type: ignore[misc] # ccxt has no types
-    """The venue refused a subscription; its text says why."""
+    """The venue refused a subscription of these markets; its text says why."""
+
+    def __init__(self, reason: str, markets: tuple[str, ...]) -> None:
+        super().__init__(reason)
+        self.markets = markets
 
 
 class IndistinctHashesError(ccxt.ExchangeError):  # type: ignore[misc] # ccxt has no types
@@ -37,8 +43,14 @@ class Scope:
         self.feeds = feeds
         self.answered = False
         """Whether an update came since the last call; from then on updates pass the call by."""
-        self.hashes: set[str] = set()
-        self.subscribe_hashes: set[str] = set()
+        self.asked_ns = 0
+        """When the subscription was asked for, ns UTC."""
+        self.silent: set[LaneFeed] = set()
+        """The feeds that brought nothing since then."""
+        self.hashes: dict[str, str] = {}
+        """Message hashes, each with its market."""
+        self.subscribe_hashes: dict[str, str | None] = {}
+        """Hashes ccxt knows the subscriptions by, each with its market where it is of one alone."""
         self.connections: set[Connection] = set()
 
 
@@ -115,8 +127,11 @@ class Tap:
             feed = scope.feeds[market]
             if held is None or held.scope is not scope:
                 self._claims[message_hash] = Claim(scope, feed, encoder(feed.key.channel, market, self._depth))
-        scope.hashes.update(hashes)
-        scope.subscribe_hashes.update(subscribe_hashes)
+        scope.hashes.update(pairs)
+        owners: list[str | None] = [market for _, market in pairs]
+        if len(subscribe_hashes) != len(owners):
+            owners = [None] * len(subscribe_hashes)
+        scope.subscribe_hashes.update(zip(subscribe_hashes, owners, strict=True))
 
     def carry(self, scope: Scope, client: Any) -> None:
         """Remember which connection carries a watch call."""
@@ -147,13 +162,21 @@ class Tap:
             self._sink.note(Event.DISCONNECTED, list(connection.feeds), reason=reason, conn=connection.number)
 
     def forget(self, scope: Scope) -> None:
-        """Make ccxt forget a subscription, so that the next watch call subscribes anew on the same connection."""
+        """Make ccxt forget the subscriptions of feeds that bring nothing, so that they are made anew."""
+        silent = {market for market, feed in scope.feeds.items() if feed in scope.silent}
         for connection in scope.connections:
-            for name in scope.subscribe_hashes:
-                connection.client.subscriptions.pop(name, None)
-            for name in scope.hashes:
-                connection.client.futures.pop(name, None)
-                connection.client.rejections.pop(name, None)
+            for name, market in scope.subscribe_hashes.items():
+                if market is None or market in silent:
+                    connection.client.subscriptions.pop(name, None)
+            for name, market in scope.hashes.items():
+                if market in silent:
+                    connection.client.futures.pop(name, None)
+                    connection.client.rejections.pop(name, None)
+
+    def drop(self, scope: Scope) -> None:
+        """Have nothing more to do with a watch call; others were made in its place."""
+        for connection in scope.connections:
+            connection.scopes.discard(scope)
 
     def is_subscribed(self, scope: Scope) -> bool:
         """Return whether ccxt believes all subscriptions of a watch call to stand, on connections that do."""
@@ -192,6 +215,9 @@ class Tap:
             if claim is None:
                 return resolve(result, message_hash)
             connection.has_update = True
+            scope = claim.scope
+            if scope.silent:
+                scope.silent.discard(claim.feed)
             update = claim.encode(result)
             if update is not None:
                 sink.record(
@@ -204,7 +230,7 @@ class Tap:
                 )
                 if update.missed:
                     sink.note(Event.GAP, [claim.feed], reason="ccxt kept only the newest", count=update.missed)
-            return result if claim.scope.answered else resolve(result, message_hash)
+            return result if scope.answered else resolve(result, message_hash)
 
         connection.client.resolve = tapped
 
@@ -240,11 +266,20 @@ class Tap:
 
     def _look_for_refusal(self, connection: Connection) -> None:
         frame = connection.frame
-        waiting = [scope for scope in connection.scopes if not scope.answered]
+        waiting = [scope for scope in connection.scopes if scope.silent]
         reason = refusal_in(frame) if waiting and isinstance(frame, str) else None
         if reason is None:
             return
-        named = [scope for scope in waiting if any(market in frame for market in scope.feeds)]
-        for scope in named or waiting:
-            for name in scope.hashes & connection.client.futures.keys():
-                connection.client.reject(SubscriptionRefusedError(reason), name)
+        named = {scope: _named(scope, frame) for scope in waiting}
+        recent = {
+            scope: tuple(scope.feeds) for scope in waiting if connection.at_ns - scope.asked_ns < _REFUSED_WITHIN_NS
+        }
+        for scope, markets in (named if any(named.values()) else recent).items():
+            error = SubscriptionRefusedError(reason, markets)
+            for name, market in scope.hashes.items():
+                if market in markets and name in connection.client.futures:
+                    connection.client.reject(error, name)
+
+
+def _named(scope: Scope, frame: str) -> tuple[str, ...]:
+    return tuple(market for market, feed in scope.feeds.items() if feed in scope.silent and market in frame)
