@@ -113,6 +113,7 @@ class Collector:
                 dropped=0,
                 connections=0,
                 feeds=(),
+                boot=self._boot,
             )
         unstored, spooled = outbox.unstored, outbox.spooled
         return CollectorStatus(
@@ -127,6 +128,7 @@ class Collector:
             dropped=writer.dropped,
             connections=self._source.connections,
             feeds=tuple(_feed_status(feed) for feed in writer.feeds),
+            boot=self._boot,
         )
 
     def _open_writer(self, buffer: BlockBuffer, joined: Joined) -> LaneWriter:
