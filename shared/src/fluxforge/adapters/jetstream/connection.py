@@ -31,7 +31,7 @@ class Connection:
 
     def __init__(self) -> None:
         self.client = Client()
-        self._listeners: list[Callable[[], None]] = []
+        self._listeners: dict[Callable[[], None], None] = {}  # an ordered set
         self._failure: FatalError | None = None
         self._failed = asyncio.Event()
         self._is_closing = False
@@ -94,16 +94,17 @@ class Connection:
         """The id by which the connected server calls itself."""
         return str(self.client._server_info.get("server_id", ""))  # noqa: SLF001 - nats-py shows it nowhere else
 
-    def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
+    def listen(self, listener: Callable[[], None]) -> Callable[[], object]:
         """Call `listener` at every change; return what ends that."""
-        self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener)
+        self._listeners[listener] = None
+        return lambda: self._listeners.pop(listener, None)
 
     def fail(self, error: FatalError) -> None:
         """Declare the connection beyond help; the first reason stands."""
         if self._failure is None and not self._is_closing:
             self._failure = error
             self._failed.set()
+            self._abandon_requests()
             self._tell()
 
     def raise_if_failed(self) -> None:
@@ -196,6 +197,11 @@ class Connection:
         else:
             self._watch = asyncio.get_running_loop().call_later(_WATCH_S, self._look_after)
 
+    def _abandon_requests(self) -> None:
+        for waiting in tuple(self.client._resp_map.values()):  # noqa: SLF001 - their answers cannot come any more
+            if not waiting.done():
+                waiting.set_exception(nats.errors.ConnectionReconnectingError())
+
     async def _on_error(self, error: Exception) -> None:
         self._last_error = str(error) or type(error).__name__
         if "permissions violation" in self._last_error.lower():
@@ -207,9 +213,7 @@ class Connection:
         client = self.client
         client._pending.clear()  # noqa: SLF001 - else it is sent after the reconnect
         client._pending_data_size = 0  # noqa: SLF001
-        for waiting in tuple(client._resp_map.values()):  # noqa: SLF001 - their answers cannot come any more
-            if not waiting.done():
-                waiting.set_exception(nats.errors.ConnectionReconnectingError())
+        self._abandon_requests()
         self._tell()
 
     async def _on_reconnected(self) -> None:

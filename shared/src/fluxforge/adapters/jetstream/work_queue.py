@@ -150,7 +150,9 @@ class JetStreamWorkQueue(WorkQueue):
             self._arrived.append((asyncio.get_running_loop().time(), message))
             self._news.set()
         elif (message.headers or {}).get("Status") != _EXPIRED:
-            self._is_suspect = True  # the consumer may be gone; until its time is over it is not asked again
+            self._is_suspect = True  # the consumer may be gone
+            self._asked_until_s = asyncio.get_running_loop().time() + _RETRY_S
+            self._news.set()
 
     def _on_connection(self) -> None:
         self._asked_until_s = 0.0

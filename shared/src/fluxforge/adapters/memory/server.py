@@ -78,7 +78,7 @@ class MemoryServer:
         self.work: list[MemoryWork] = []
         self._event_ids: set[str] = set()
         self._revision = 0
-        self._listeners: list[Callable[[], None]] = []
+        self._listeners: dict[Callable[[], None], None] = {}  # an ordered set
         self._hearers: list[Callable[[str, bytes], None]] = []
 
     def next_revision(self) -> int:
@@ -101,10 +101,10 @@ class MemoryServer:
         self.is_available = True
         self.tell()
 
-    def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
+    def listen(self, listener: Callable[[], None]) -> Callable[[], object]:
         """Call `listener` whenever something changed; return what ends that."""
-        self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener)
+        self._listeners[listener] = None
+        return lambda: self._listeners.pop(listener, None)
 
     def tell(self) -> None:
         """Tell every listener that something changed."""
