@@ -1,4 +1,4 @@
-"""Assembling: the records of one feed, as parsed, to columns in capture order. Pure; records that came sorted stay so."""
+"""Assembling: the records of one feed, as parsed, to columns in capture order. Pure."""
 
 from collections.abc import Sequence
 from itertools import chain

@@ -5,6 +5,7 @@ step and any other goes on. Temps of an attempt that lost are its own to delete;
 deleted, until `.placed` stands.
 """
 
+import contextlib
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -122,10 +123,8 @@ class Attempts:
         lost = [part for part in commit.parts if not self._stands(part)]
         if lost:
             raise PartLostError(lost)
-        try:
+        with contextlib.suppress(ObjectExistsError):  # another worker placed the same commit
             self.raw.create(self.layout.placed_key(lane, commit.segment), _PLACED)
-        except ObjectExistsError:
-            pass  # another worker placed the same commit
         for key in list(self.output.keys(TMP)):
             if key.startswith(f"{self.layout.attempt_prefix(lane, commit.segment, '')}"):
                 self.output.delete(key)

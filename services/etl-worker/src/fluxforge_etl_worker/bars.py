@@ -4,8 +4,9 @@ A bar `[start, start + duration)` exists when a valid update lies in it. It is b
 them are emitted is decided by the span's watermarks, not here.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +15,7 @@ from fluxforge_etl_worker.columns import F64, I64, Bools, Instrument, TradeColum
 from fluxforge_etl_worker.features.flow import Touches, log_returns, order_flow_imbalance
 from fluxforge_etl_worker.schemas import BARS
 from fluxforge_etl_worker.soundness import FeedSoundness
-from fluxforge_etl_worker.tables import floats, instrument_columns, timestamps
+from fluxforge_etl_worker.tables import flags, floats, instrument_columns, numbers, timestamps
 
 _NS: Final = 1_000_000_000
 
@@ -40,6 +41,17 @@ class TradeFlow:
     amount: F64
     bought: Bools
     sold: Bools
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """Return the trades of several stretches, one after the other."""
+        return cls(
+            np.concatenate([np.empty(0, dtype=np.int64), *(part.capture_ns for part in parts)]),
+            np.concatenate([np.empty(0), *(part.price for part in parts)]),
+            np.concatenate([np.empty(0), *(part.amount for part in parts)]),
+            np.concatenate([np.empty(0, dtype=np.bool_), *(part.bought for part in parts)]),
+            np.concatenate([np.empty(0, dtype=np.bool_), *(part.sold for part in parts)]),
+        )
 
 
 def trade_flow(trades: TradeColumns) -> TradeFlow:
@@ -80,21 +92,19 @@ def bars_table(
     if not window.final:
         kept &= ~open_bar
     complete = (
-        _opened(touches, first, begins, tolerance_ns)
-        & ~soundness.is_unsound_in_bar(begins, begins + width)
-        & ~open_bar
+        _opened(touches, first, begins, tolerance_ns) & ~soundness.is_unsound_in_bar(begins, begins + width) & ~open_bar
     )
     known = known_before(touches, soundness, tolerance_ns)
     columns = [
         *instrument_columns(instrument, len(begins)),
         timestamps(begins),
-        pa.array(np.full(len(begins), duration_s, dtype=np.int32)),
+        numbers(np.full(len(begins), duration_s, dtype=np.int32)),
         *map(floats, _price_columns(touches, known, first, last, begins + width)),
-        pa.array(last - first + 1),
+        numbers(last - first + 1),
         *_trade_columns(trades, begins, width),
-        pa.array(complete),
+        flags(complete),
     ]
-    return pa.Table.from_arrays(columns, schema=BARS).filter(pa.array(kept))
+    return pa.Table.from_arrays(columns, schema=BARS).filter(flags(kept))
 
 
 def _opened(touches: Touches, first: I64, begins: I64, tolerance_ns: int) -> Bools:
@@ -143,20 +153,25 @@ def _trade_columns(trades: TradeFlow | None, begins: I64, width: int) -> list[pa
     """Return buy_volume, sell_volume, trade_count and vwap of each bar."""
     n = len(begins)
     if trades is None:
-        return [pa.nulls(n, pa.float64()), pa.nulls(n, pa.float64()), pa.nulls(n, pa.int64()), pa.nulls(n, pa.float64())]
+        return [
+            pa.nulls(n, pa.float64()),
+            pa.nulls(n, pa.float64()),
+            pa.nulls(n, pa.int64()),
+            pa.nulls(n, pa.float64()),
+        ]
     bar = np.searchsorted(begins, trades.capture_ns, side="right") - 1
     inside = bar >= 0
     inside[inside] = trades.capture_ns[inside] < begins[bar[inside]] + width
     bar, price, amount = bar[inside], trades.price[inside], trades.amount[inside]
 
     def summed(values: F64) -> F64:
-        return np.bincount(bar, weights=values, minlength=n)[:n]
+        return np.bincount(bar, weights=values, minlength=n).astype(np.float64)
 
     with np.errstate(all="ignore"):
         vwap = summed(price * amount) / summed(amount)
     return [
         floats(summed(np.where(trades.bought[inside], amount, 0.0))),
         floats(summed(np.where(trades.sold[inside], amount, 0.0))),
-        pa.array(np.bincount(bar, minlength=n)[:n].astype(np.int64)),
+        numbers(np.bincount(bar, minlength=n).astype(np.int64)),
         floats(vwap),
     ]

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from fluxforge_etl_worker.columns import F64, I64, BookColumns, Bools, Objects, Side
 from fluxforge_etl_worker.schemas import BOOKS
-from fluxforge_etl_worker.tables import key_columns
+from fluxforge_etl_worker.tables import key_columns, numbers
 
 EMPTY: Final = "empty"
 CROSSED: Final = "crossed"
@@ -49,13 +49,13 @@ def books_table(books: BookColumns) -> pa.Table:
     """Return every update with its levels, the touch first, as list columns."""
     columns = key_columns(books.instrument, books.keys, books.keys.capture_ns)
     for side in (books.bids, books.asks):
-        offsets = pa.array(side.offsets.astype(np.int32))
+        offsets = numbers(side.offsets.astype(np.int32))
         columns += [_levels(offsets, side.px), _levels(offsets, side.sz)]
     return pa.Table.from_arrays(columns, schema=BOOKS)
 
 
 def _levels(offsets: pa.Array, values: F64) -> pa.Array:
-    return pa.ListArray.from_arrays(offsets, pa.array(values), type=BOOKS.field("bid_px").type)
+    return pa.ListArray.from_arrays(offsets, numbers(values), type=BOOKS.field("bid_px").type)
 
 
 def _flawed(side: Side, *, falling: bool) -> Bools:

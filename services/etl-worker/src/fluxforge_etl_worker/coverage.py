@@ -15,7 +15,7 @@ from fluxforge.domain.control import Control, Event, FeedKey
 from fluxforge_etl_worker.books import Invalid
 from fluxforge_etl_worker.columns import BookColumns, ControlRow
 from fluxforge_etl_worker.schemas import COVERAGE
-from fluxforge_etl_worker.tables import constant, names, strings, timestamps
+from fluxforge_etl_worker.tables import constant, integers, names, numbers, strings, timestamps
 
 WHOLE_LANE: Final = FeedKey("*", "*")
 CRASH: Final = "crash"
@@ -105,13 +105,13 @@ def coverage_table(exchange: str, rows: Sequence[CoverageRow], markets: Mapping[
         strings([row.feed.channel for row in rows]),
         strings([row.hole for row in rows]),
         strings([row.event for row in rows]),
-        pa.array(from_ns),
-        pa.array([row.to_ns for row in rows], pa.int64()),
+        numbers(from_ns),
+        integers([row.to_ns for row in rows]),
         strings([row.reason for row in rows]),
         strings([row.detector for row in rows]),
-        pa.array([row.count for row in rows], pa.int64()),
+        integers([row.count for row in rows]),
         strings([row.boot for row in rows]),
-        pa.array([row.seq for row in rows], pa.int64()),
+        integers([row.seq for row in rows]),
     ]
     return pa.Table.from_arrays(columns, schema=COVERAGE)
 

@@ -4,6 +4,7 @@ A field that is a number or null in every row of the segment is float64, any oth
 text. A field named like a key column is kept as `data_<name>`.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ import pyarrow as pa
 
 from fluxforge_etl_worker.columns import GenericRows
 from fluxforge_etl_worker.schemas import GENERIC_KEYS
-from fluxforge_etl_worker.tables import key_columns
+from fluxforge_etl_worker.tables import floats, key_columns, numbers, strings
 
 _KEY_NAMES: Final = frozenset(field.name for field in GENERIC_KEYS)
 
@@ -34,7 +35,7 @@ def generic_table(rows: GenericRows, types: dict[str, pa.DataType]) -> pa.Table:
     """Return one row per item of a record, with the given fields."""
     columns = [
         *key_columns(rows.instrument, rows.keys, rows.keys.capture_ns),
-        pa.array(rows.idx.astype(np.int32)),
+        numbers(rows.idx.astype(np.int32)),
         *(_column([values.get(name) for values in rows.values], dtype) for name, dtype in types.items()),
     ]
     schema = pa.schema([*GENERIC_KEYS, *(pa.field(_column_name(name), dtype) for name, dtype in types.items())])
@@ -43,8 +44,8 @@ def generic_table(rows: GenericRows, types: dict[str, pa.DataType]) -> pa.Table:
 
 def _column(values: list[Any], dtype: pa.DataType) -> pa.Array:
     if dtype == pa.float64():
-        return pa.array([None if value is None else float(value) for value in values], dtype)
-    return pa.array([_text(value) for value in values], dtype)
+        return floats(np.array([math.nan if value is None else float(value) for value in values]))
+    return strings([_text(value) for value in values])
 
 
 def _text(value: Any) -> str | None:

@@ -1,7 +1,7 @@
 """Heads: what is the same in every record of one feed and boot, read once and found again by its bytes.
 
-A record line of ours is `<head>,"conn":..,"seq":..,"capture_ns":..,"exchange_ms":..[,more],"data":<payload>}`. Any other
-line that holds the same fields is read in full; one without `v` is a record of another recorder (version 0).
+A record line of ours is `<head>,"conn":..,"seq":..,"capture_ns":..,"exchange_ms":..[,more],"data":<payload>}`. Any
+other line that holds the same fields is read in full; one without `v` is a record of another recorder (version 0).
 """
 
 import re

@@ -5,7 +5,6 @@ later slice may bring a later update of the same interval, each instrument's new
 """
 
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -15,9 +14,7 @@ from fluxforge_etl_worker.features.ladder import ladders
 from fluxforge_etl_worker.features.registry import Feature, structural
 from fluxforge_etl_worker.schemas import hf_schema
 from fluxforge_etl_worker.soundness import FeedSoundness
-from fluxforge_etl_worker.tables import floats, key_columns, strings
-
-_ROWS_HELD: Final = 2_048
+from fluxforge_etl_worker.tables import floats, key_columns, numbers, strings
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +63,7 @@ def joined(parts: list[Candidates], interval_ns: int) -> Candidates:
 
 def taken(found: Candidates, rows: I64) -> Candidates:
     """Return some of the candidates."""
-    return Candidates(
-        found.boundary_ns[rows], found.keys.take(rows), _take(found.bids, rows), _take(found.asks, rows)
-    )
+    return Candidates(found.boundary_ns[rows], found.keys.take(rows), _take(found.bids, rows), _take(found.asks, rows))
 
 
 def hf_table(
@@ -91,7 +86,7 @@ def hf_table(
             columns.append(pa.nulls(len(found), dtype))
             continue
         values: F64 = np.concatenate([block[feature.name] for block in blocks])
-        columns.append(floats(values) if feature.dtype == "float64" else pa.array(values).cast(dtype))
+        columns.append(floats(values) if feature.dtype == "float64" else numbers(values.astype(feature.dtype)))
     return pa.Table.from_arrays(columns, schema=schema)
 
 

@@ -1,6 +1,6 @@
-"""Lines: the bytes of a segment as whole lines with their offsets, in slices of bounded memory.
+r"""Lines: the bytes of a segment as whole lines with their offsets, in slices of bounded memory.
 
-A line ends at `\\n` and nowhere else (`bytes.splitlines` would also cut at `\\r` inside a JSON string). A line over the
+A line ends at `\n` and nowhere else (`bytes.splitlines` would also cut at `\r` inside a JSON string). A line over the
 limit is never held: only its size, checksum and beginning are kept. Nothing is parsed here.
 """
 

@@ -63,12 +63,7 @@ class InstrumentBooks:
         """Return the bars of every duration; called once, at the end."""
         if not self._touches:
             return []
-        touches = Touches(
-            *(
-                np.concatenate([getattr(part, name) for part in self._touches])
-                for name in ("capture_ns", "bid", "bid_size", "ask", "ask_size")
-            )
-        )
+        touches = Touches.joined(self._touches)
         soundness = self.soundness()
         return [
             bars_table(

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fluxforge.domain.partition import partition_path
+from fluxforge_etl_worker.columns import I64
 from fluxforge_etl_worker.features.registry import Feature
 from fluxforge_etl_worker.schemas import check_schema
 
@@ -151,12 +152,10 @@ def _moment(table: pa.Table, row: int) -> tuple[int, int]:
 
 def _split(table: pa.Table, cols: Sequence[str], source: str) -> Iterator[tuple[str, pa.Table]]:
     """Yield the rows of each partition; a table of one instrument is cut, not copied."""
-    ts = np.asarray(table["ts"].cast(pa.int64()))
+    ts = table["ts"].to_numpy().astype("datetime64[us]").astype(np.int64)
     span = _HOUR_US if "hour" in cols else _DAY_US
     labels = [ts // span] if {"date", "hour"} & set(cols) else []
-    for name in ("exchange", "symbol"):
-        if name in cols:
-            labels.append(_codes(table[name]))
+    labels += [_codes(table[name]) for name in ("exchange", "symbol") if name in cols]
     changed = np.zeros(len(ts), dtype=np.bool_)
     for label in labels:
         changed[1:] |= label[1:] != label[:-1]
@@ -177,9 +176,11 @@ def _split(table: pa.Table, cols: Sequence[str], source: str) -> Iterator[tuple[
         yield path, pa.concat_tables(pieces)
 
 
-def _codes(column: pa.ChunkedArray) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    indices = column.combine_chunks().indices if column.num_chunks == 1 else pc.cast(column, pa.string()).combine_chunks().dictionary_encode().indices
-    return np.asarray(indices).astype(np.int64)
+def _codes(column: pa.ChunkedArray) -> I64:
+    """Return a number per row of a dictionary-encoded column, the same for the same value."""
+    whole = column.unify_dictionaries().combine_chunks()
+    codes: I64 = whole.indices.to_numpy().astype(np.int64)
+    return codes
 
 
 def _is_number(dtype: pa.DataType) -> bool:

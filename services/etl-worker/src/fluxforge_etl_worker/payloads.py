@@ -1,14 +1,14 @@
 """Payloads: the `data` of a record, parsed by channel with pysimdjson.
 
 Every text is parsed alone, so that one bad record spoils nothing; whatever is not what the channel promises raises
-RecordError. `Array.as_buffer` flattens any nesting and tells no shape, so the shape of a book is proved from its
-skeleton: the text without digits, in which a list of pairs can have only one form.
+RecordError. `Array.as_buffer` flattens any nesting and tells no shape. A book's shape is therefore proved level by
+level, once for each skeleton: the text without numbers. Texts of one skeleton nest alike, but for a bare number where
+a list was empty, and that shows in the buffer's size.
 """
 
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Final
 
 import simdjson
@@ -19,8 +19,8 @@ from fluxforge_etl_worker.schemas import TICKER_FIELDS
 _UNREADABLE: Final = (ValueError, TypeError, KeyError, AttributeError, RuntimeError)
 _NUMBERS_AND_SPACE: Final = b"0123456789.eE+- \t\r\n"
 _PAIR_BYTES: Final = 16
-_BIDS: Final = b'"bids":'
-_ASKS: Final = b'"asks":'
+_NO_SHAPE: Final = (-1, -1)
+_SHAPES_MAX: Final = 512
 _SIDES: Final = frozenset({"buy", "sell", None})
 _OHLCV: Final = ("timestamp", "open", "high", "low", "close", "volume")
 
@@ -41,10 +41,11 @@ class Trade:
 class PayloadParser:
     """Parses payloads one after another; holds the simdjson parser, which a failed parse may not give back."""
 
-    __slots__ = ("_parser",)
+    __slots__ = ("_parser", "_shapes")
 
     def __init__(self) -> None:
         self._parser = simdjson.Parser()
+        self._shapes: dict[bytes, tuple[int, int]] = {}
 
     def book(self, text: bytes) -> tuple[bytes, bytes]:
         """Return the bids and the asks as buffers of doubles: price, size, price, size, ...
@@ -54,15 +55,14 @@ class PayloadParser:
         """
         skeleton = text.translate(None, _NUMBERS_AND_SPACE)
         try:
-            document = self._parser.parse(text)
-            bids = _pairs(document["bids"], skeleton, _BIDS)  # type: ignore[index, call-overload, arg-type] - the except names what this may be
-            asks = _pairs(document["asks"], skeleton, _ASKS)  # type: ignore[index, call-overload, arg-type] - the same
+            document: dict[str, simdjson.Array] = self._parser.parse(text)  # type: ignore[assignment] # or it raises below
+            bids, asks = document["bids"].as_buffer(of_type="d"), document["asks"].as_buffer(of_type="d")
+            shape = self._shapes.get(skeleton) or self._new_shape(skeleton, document["bids"], document["asks"])
         except _UNREADABLE as error:
             self._replace_parser()
             raise RecordError(f"book: {_text(error)}") from None
-        except RecordError:
-            self._replace_parser()
-            raise
+        if (memoryview(bids).nbytes, memoryview(asks).nbytes) != shape:
+            raise RecordError("book: expected bids and asks as lists of [price, size]")
         return bids, asks
 
     def trades(self, text: bytes) -> list[Trade]:
@@ -104,39 +104,18 @@ class PayloadParser:
             self._replace_parser()
             raise RecordError(f"{what}: {_text(error)}") from None
 
+    def _new_shape(self, skeleton: bytes, bids: simdjson.Array, asks: simdjson.Array) -> tuple[int, int]:
+        """Return the bytes of both buffers if both are lists of pairs; whatever has this skeleton is then the same."""
+        if not (_holds_only_pairs(bids) and _holds_only_pairs(asks)):
+            return _NO_SHAPE
+        if len(self._shapes) >= _SHAPES_MAX:
+            self._shapes.clear()
+        shape = self._shapes[skeleton] = _PAIR_BYTES * len(bids), _PAIR_BYTES * len(asks)
+        return shape
+
     def _replace_parser(self) -> None:
         # While a document lives - the frame of a traceback is enough - its parser refuses the next, good line.
         self._parser = simdjson.Parser()
-
-
-def _pairs(levels: "simdjson.Array", skeleton: bytes, key: bytes) -> bytes:
-    buffer = levels.as_buffer(of_type="d")
-    count = len(levels)
-    if memoryview(buffer).nbytes != _PAIR_BYTES * count or not (
-        _is_list_of_pairs(skeleton, key, count) or _holds_only_pairs(levels)
-    ):
-        raise RecordError(f"book: {key[1:-2].decode()}: expected a list of [price, size]")
-    return buffer
-
-
-def _is_list_of_pairs(skeleton: bytes, key: bytes, count: int) -> bool:
-    """Return whether the skeleton proves it; an escape or a second such key proves nothing."""
-    at = skeleton.find(key)
-    return (
-        at >= 0
-        and skeleton.startswith(_list_of_pairs(count), at + len(key))
-        and skeleton.find(key, at + 1) < 0
-        and b"\\" not in skeleton
-    )
-
-
-@lru_cache(maxsize=1024)
-def _list_of_pairs(count: int) -> bytes:
-    return b"[" + b",".join([b"[,]"] * count) + b"]"
-
-
-def _holds_only_pairs(levels: "simdjson.Array") -> bool:
-    return all(isinstance(level, simdjson.Array) and len(level) == 2 for level in levels)  # noqa: PLR2004 - a pair
 
 
 def _trade(item: object) -> Trade:
@@ -196,3 +175,7 @@ def _kind(value: object) -> str:
 
 def _text(error: Exception) -> str:
     return f"not JSON of this channel: {str(error) or type(error).__name__}"
+
+
+def _holds_only_pairs(levels: simdjson.Array) -> bool:
+    return all(isinstance(level, simdjson.Array) and len(level) == 2 for level in levels)  # noqa: PLR2004 - a pair

@@ -9,7 +9,6 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 
-import numpy as np
 import orjson
 import pyarrow as pa
 
@@ -142,8 +141,7 @@ class _SegmentWork:
         self.lines += columns.lines
         self.bad += columns.bad
         self._controls += columns.controls
-        for part in (*columns.books, *columns.trades, *columns.tickers, *columns.generic):
-            self._markets[part.instrument.symbol] = part.instrument.market
+        self._markets |= columns.markets
         for rows in columns.generic:
             self._generic.setdefault(rows.channel, []).append(rows)
         for trades in columns.trades:
@@ -214,18 +212,7 @@ class _SegmentWork:
         )
         if not captured or "trades" in self._options.disabled:
             return None
-        return TradeFlow(
-            *(
-                np.concatenate([getattr(flow, name) for flow in flows]) if flows else np.empty(0, dtype=dtype)
-                for name, dtype in (
-                    ("capture_ns", np.int64),
-                    ("price", np.float64),
-                    ("amount", np.float64),
-                    ("bought", np.bool_),
-                    ("sold", np.bool_),
-                )
-            )
-        )
+        return TradeFlow.joined(flows)
 
     def _crashes(self, stopped_before: StoppedBefore) -> list[CoverageRow]:
         reaching_back = [

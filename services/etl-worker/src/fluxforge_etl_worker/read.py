@@ -145,8 +145,9 @@ class SegmentReader:
             pending.payloads.append(payload)
         head.seqs.append(tail.seq)
         self.records += 1
-        self.first_capture_ns = min(self.first_capture_ns, tail.capture_ns) if self.first_capture_ns else tail.capture_ns
         self._last_capture_ns = max(self._last_capture_ns, tail.capture_ns)
+        if not 0 < self.first_capture_ns <= tail.capture_ns:
+            self.first_capture_ns = tail.capture_ns
 
     def _payload(self, head: Head, text: bytes) -> Any:
         match head.kind:

@@ -119,7 +119,7 @@ GENERIC_KEYS: Final = [*KEYS, pa.field("idx", pa.int32())]
 
 _FEATURE_TYPES: Final = {"float64": pa.float64(), "int32": pa.int32(), "int64": pa.int64(), "string": pa.string()}
 
-_FIXED: Final = {
+_FIXED: Final[dict[str, pa.Schema]] = {
     Dataset.TICKER: TICKER,
     Dataset.TRADES: TRADES,
     Dataset.BOOKS: BOOKS,

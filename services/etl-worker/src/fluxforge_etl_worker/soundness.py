@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from fluxforge.domain.control import SOUND_EVENTS, UNSOUND_EVENTS, Control, Event, FeedKey
-from fluxforge_etl_worker.columns import Bools, ControlRow, I64, Objects
+from fluxforge_etl_worker.columns import I64, Bools, ControlRow, Objects
 
 _FOR_EVER: Final = int(np.iinfo(np.int64).max)
 
@@ -72,7 +72,7 @@ def soundness_of(feed: FeedKey, rows: Iterable[ControlRow]) -> FeedSoundness:
         since.append(row.capture_ns)
         states.append(_state(standing))
     end += [_FOR_EVER] * (len(begin) - len(end))
-    return FeedSoundness(*(np.array(values, dtype=np.int64) for values in (begin, reach, end, since)), _objects(states))
+    return FeedSoundness(_times(begin), _times(reach), _times(end), _times(since), _objects(states))
 
 
 def concerns(control: Control, feed: FeedKey) -> bool:
@@ -100,6 +100,10 @@ def _touches(begin: I64, end: I64, first: I64, stop: I64) -> Bools:
     last = np.searchsorted(begin, stop, side="left") - 1
     result: Bools = (last >= 0) & (np.maximum.accumulate(end)[np.maximum(last, 0)] > first)
     return result
+
+
+def _times(values: Sequence[int]) -> I64:
+    return np.array(values, dtype=np.int64)
 
 
 def _objects(values: Sequence[str]) -> Objects:

@@ -3,7 +3,7 @@
 import hashlib
 import io
 from collections.abc import Iterator
-from typing import Final
+from typing import IO, Final, cast
 
 import zstandard
 from typing_extensions import override
@@ -30,7 +30,7 @@ def segment_chunks(store: Store, key: str) -> Iterator[bytes]:
         while chunk := raw.read(CHUNK_BYTES):
             yield chunk
         return
-    reader = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
+    reader = zstandard.ZstdDecompressor().stream_reader(cast("IO[bytes]", raw), read_across_frames=True)
     try:
         while chunk := reader.read(CHUNK_BYTES):
             yield chunk

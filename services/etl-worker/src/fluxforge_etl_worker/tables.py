@@ -1,12 +1,17 @@
-"""Tables: key columns and nulls as every dataset has them. Pure: arrays in, Arrow out."""
+"""Tables: columns of every kind as Arrow arrays. Pure.
+
+Arrays are built from buffers: `pyarrow.array` would import pandas wherever it is installed, which takes longer than
+writing a small segment.
+"""
 
 from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
-from fluxforge_etl_worker.columns import ABSENT_MS, F64, I64, Instrument, Keys, Objects
+from fluxforge_etl_worker.columns import ABSENT_MS, F64, I64, Bools, Instrument, Keys, Objects
 from fluxforge_etl_worker.schemas import TS
 
 _NS_PER_US: Final = 1_000
@@ -17,23 +22,25 @@ def instrument_columns(instrument: Instrument, rows: int) -> list[pa.Array]:
     return [
         constant(instrument.exchange, rows),
         constant(instrument.symbol, rows),
-        pa.array([instrument.market], pa.string()).take(pa.array(np.zeros(rows, dtype=np.int32))),
+        strings([instrument.market] * rows),
     ]
 
 
 def constant(value: str, rows: int) -> pa.Array:
     """Return a dictionary-encoded column that holds one value."""
-    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, dtype=np.int32)), pa.array([value], pa.string()))
+    return pa.DictionaryArray.from_arrays(numbers(np.zeros(rows, dtype=np.int32)), strings([value]))
 
 
 def names(values: Sequence[str]) -> pa.Array:
     """Return a dictionary-encoded column."""
-    return pa.array(values, pa.string()).dictionary_encode()
+    known = {value: code for code, value in enumerate(dict.fromkeys(values))}
+    codes = np.array([known[value] for value in values], dtype=np.int32)
+    return pa.DictionaryArray.from_arrays(numbers(codes), strings(list(known)))
 
 
 def timestamps(time_ns: I64) -> pa.Array:
     """Return times floored to us."""
-    return pa.array(time_ns // _NS_PER_US).view(TS)
+    return numbers(time_ns // _NS_PER_US).view(TS)
 
 
 def key_columns(instrument: Instrument, keys: Keys, time_ns: I64) -> list[pa.Array]:
@@ -41,24 +48,46 @@ def key_columns(instrument: Instrument, keys: Keys, time_ns: I64) -> list[pa.Arr
     return [
         *instrument_columns(instrument, len(keys)),
         timestamps(time_ns),
-        pa.array(keys.capture_ns),
-        milliseconds(keys.exchange_ms),
+        numbers(keys.capture_ns),
+        numbers(keys.exchange_ms, keys.exchange_ms != ABSENT_MS),
         strings(keys.boot),
-        pa.array(keys.seq),
+        numbers(keys.seq),
     ]
 
 
-def milliseconds(values: I64) -> pa.Array:
-    """Return an int64 column, null where ABSENT_MS stands."""
-    return pa.array(values, mask=values == ABSENT_MS)
-
-
-def strings(values: Objects | Sequence[str | None]) -> pa.Array:
-    """Return a string column, null where None stands."""
-    return pa.array(values, pa.string())
+def numbers(values: NDArray[np.generic], known: Bools | None = None) -> pa.Array:
+    """Return a column of the array's own type, not copied; null where it is not `known`."""
+    dtype = pa.from_numpy_dtype(values.dtype)
+    body = np.ascontiguousarray(values)
+    return pa.Array.from_buffers(dtype, len(body), [_validity(known), pa.py_buffer(body)])
 
 
 def floats(values: F64) -> pa.Array:
     """Return a float64 column, null where a value is not finite."""
-    finite = np.isfinite(values)
-    return pa.array(values) if finite.all() else pa.array(values, mask=~finite)
+    return numbers(values, np.isfinite(values))
+
+
+def integers(values: Sequence[int | None]) -> pa.Array:
+    """Return an int64 column, null where None stands."""
+    known = np.array([value is not None for value in values], dtype=np.bool_)
+    return numbers(np.array([value or 0 for value in values], dtype=np.int64), known)
+
+
+def flags(values: Bools) -> pa.Array:
+    """Return a column of booleans."""
+    bits = np.packbits(values, bitorder="little")
+    return pa.Array.from_buffers(pa.bool_(), len(values), [None, pa.py_buffer(bits)])
+
+
+def strings(values: Objects | Sequence[str | None]) -> pa.Array:
+    """Return a string column, null where None stands."""
+    texts = [None if value is None else value.encode() for value in values]
+    known = np.array([text is not None for text in texts], dtype=np.bool_)
+    offsets = np.zeros(len(texts) + 1, dtype=np.int32)
+    np.cumsum([len(text) if text else 0 for text in texts], out=offsets[1:])
+    body = pa.py_buffer(b"".join(text for text in texts if text))
+    return pa.Array.from_buffers(pa.string(), len(texts), [_validity(known), pa.py_buffer(offsets), body])
+
+
+def _validity(known: Bools | None) -> pa.Buffer | None:
+    return None if known is None or known.all() else pa.py_buffer(np.packbits(known, bitorder="little"))

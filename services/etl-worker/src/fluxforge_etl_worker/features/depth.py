@@ -57,10 +57,7 @@ def smart_depth(books: Ladders) -> dict[str, F64]:
     `smart_depth` = bid + ask, `smart_depth_imbalance` = (bid - ask) / (bid + ask). Null only where every weight
     vanishes.
     """
-    bid, ask = (
-        (side.sz * np.exp(_DECAY * side.distance)).sum(axis=1)
-        for side in (books.bids, books.asks)
-    )
+    bid, ask = ((side.sz * np.exp(_DECAY * side.distance)).sum(axis=1) for side in (books.bids, books.asks))
     both = bid + ask
     return {
         "bid_smart_depth": bid,

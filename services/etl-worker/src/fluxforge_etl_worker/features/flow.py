@@ -1,9 +1,12 @@
 """Flow: what changes at the touch from one valid update to the next, of one instrument in capture order. Pure."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
 import numpy as np
 
 from fluxforge_etl_worker.columns import F64, I64, Bools
-from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +18,17 @@ class Touches:
     bid_size: F64
     ask: F64
     ask_size: F64
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """Return the updates of several stretches, one after the other."""
+        return cls(
+            np.concatenate([part.capture_ns for part in parts]),
+            np.concatenate([part.bid for part in parts]),
+            np.concatenate([part.bid_size for part in parts]),
+            np.concatenate([part.ask for part in parts]),
+            np.concatenate([part.ask_size for part in parts]),
+        )
 
     def __len__(self) -> int:
         """Return the number of updates."""
