@@ -3,9 +3,20 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import NoReturn
+
+from typing_extensions import override
 
 from fluxforge_simulator.options import SimulateOptions
 from fluxforge_simulator.run import simulate
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    @override
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"simulate: {message}\n")
 
 
 def _speed(text: str) -> float | None:
@@ -17,10 +28,10 @@ def _speed(text: str) -> float | None:
         raise argparse.ArgumentTypeError(f"{text!r}: expected a number above 0, or max") from None
 
 
-def main() -> int:
-    """Read the arguments and run."""
+def main(arguments: list[str]) -> int:
+    """Read the arguments and run; return the exit code, or raise SystemExit where they cannot be read."""
     defaults = SimulateOptions()
-    parser = argparse.ArgumentParser(prog="fluxforge_simulator", description="An exchange on loopback.")
+    parser = _Parser(prog="fluxforge_simulator", description="An exchange on loopback.")
     parser.add_argument("--recording", type=Path, action="append", default=[], help="play this file; may be repeated")
     parser.add_argument("--exchange", help="market mode: this venue alone; recordings: whose they are")
     parser.add_argument("--markets", type=Path, help="the market list that a recording lacks, as the venue answers it")
@@ -31,7 +42,7 @@ def main() -> int:
     parser.add_argument("--settle", type=float, default=defaults.settle_s, help="seconds after the last subscription")
     parser.add_argument("--wait-for", type=int, help="begin as soon as this many feeds are subscribed")
     parser.add_argument("--seed", type=int, default=defaults.seed, help="of the made-up markets")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     return simulate(
         SimulateOptions(
             recordings=tuple(given.recording),
@@ -49,4 +60,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -1,7 +1,8 @@
 """Connections: one client's socket, the frames waiting for it, and the pings on it.
 
-Frames leave in the order in which they were offered and are entered in the ledger as they leave. A client that lets
-more than `_WAITING_MAX` frames pile up is cut off, as a venue does; whoever awaits `send` waits for room instead.
+Frames leave in the order in which they were offered and are entered in the ledger as they leave. Whoever awaits `send`
+waits while `_SEND_WAITING_MAX` frames pile up; a client that lets more than `_WAITING_MAX` pile up is cut off, as a venue
+does. Between the two there is always room for answers.
 """
 
 import asyncio
@@ -13,7 +14,8 @@ from fluxforge.ports.clock import Clock
 from fluxforge_simulator.frame import Frame, Kind
 from fluxforge_simulator.ledger import Ledger
 
-_WAITING_MAX = 10_000
+_SEND_WAITING_MAX = 10_000
+_WAITING_MAX = 20_000
 
 
 class Connection:
@@ -36,6 +38,8 @@ class Connection:
         self._clock = clock
         self._abort = abort
         self._waiting: asyncio.Queue[Frame] = asyncio.Queue(_WAITING_MAX)
+        self._room = asyncio.Event()
+        self._room.set()
         self._pongs: dict[bytes, asyncio.Event] = {}
 
     def offer(self, frames: Iterable[Frame]) -> None:
@@ -49,33 +53,35 @@ class Connection:
 
     async def send(self, frame: Frame) -> None:
         """Queue a frame, waiting for room. On a closed connection the frame is forgotten."""
-        if self._waiting.full():
-            putting = asyncio.ensure_future(self._waiting.put(frame))
-            await self._first(putting)
-            return
+        if self._waiting.qsize() >= _SEND_WAITING_MAX:
+            self._room.clear()
+        while not self._room.is_set() and not self.closed.is_set():
+            await self._first(self._room)
         if not self.closed.is_set():
-            self._waiting.put_nowait(frame)
+            self.offer((frame,))
 
-    async def _first(self, awaited: "asyncio.Future[None]") -> None:
-        """Await something, but no longer than the connection lasts."""
-        closing = asyncio.ensure_future(self.closed.wait())
+    async def _first(self, event: asyncio.Event) -> None:
+        """Await an event, but no longer than the connection lasts."""
+        waits = {asyncio.ensure_future(one.wait()) for one in (event, self.closed)}
         try:
-            await asyncio.wait((awaited, closing), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            closing.cancel()
-            awaited.cancel()
+            for wait in waits:
+                wait.cancel()
 
     async def ping(self) -> None:
         """Send a ping behind everything queued and return when it has been answered or the connection has closed."""
         data = b"end-%d" % len(self._pongs)
         answered = self._pongs[data] = asyncio.Event()
         await self.send(Frame(data, Kind.PING))
-        await self._first(asyncio.ensure_future(_wait(answered)))
+        await self._first(answered)
 
     async def write(self) -> None:
         """Send what is queued until the connection closes."""
         while not self.closed.is_set():
             frame = await self._waiting.get()
+            if self._waiting.qsize() < _SEND_WAITING_MAX // 2:
+                self._room.set()
             try:
                 await self._write(frame)
             except ConnectionError:
@@ -109,7 +115,3 @@ class Connection:
         """Take note of the answer to a ping."""
         if data in self._pongs:
             self._pongs[data].set()
-
-
-async def _wait(event: asyncio.Event) -> None:
-    await event.wait()

@@ -62,11 +62,11 @@ class MarketStage:
 
     def answer(self, request: Request, port: int) -> Reply | None:  # noqa: ARG002 - no venue here names its sockets
         """Answer a REST request; an order book lets the depth streams that wait for it begin."""
-        now_ns = self.clock.wall_ns()
-        reply = self._venue.rest(request, self.floor, now_ns)
+        reply = self._venue.rest(request, self.floor, self.clock.wall_ns())
         if reply is not None and reply.channel == Channel.ORDERBOOK and reply.symbol is not None:
+            encoded_ns = self.clock.wall_ns()
             for part in self.parts:
-                part.dialogue.snapshot_answered(reply.symbol, now_ns)
+                part.dialogue.snapshot_answered(reply.symbol, encoded_ns)
             self.books_answered[reply.symbol] = self.clock.monotonic_ns()
             self.changed.set()
         return reply

@@ -1,7 +1,12 @@
 """Options: what one run of the simulator is asked to do."""
 
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
+
+from fluxforge_simulator.errors import OptionError
+
+_PORT_MAX = 65_535
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +74,23 @@ class SimulateOptions:
     pace: Pace = field(default_factory=Pace)
     load: LoadPlan | None = None
     faults: Faults = field(default_factory=Faults)
+
+
+def check(options: SimulateOptions) -> None:
+    """Refuse values that make no sense, alone or together.
+
+    Raises:
+        OptionError: the first of them.
+    """
+    if options.speed is not None and not (isfinite(options.speed) and options.speed > 0):
+        raise OptionError("--speed", str(options.speed), "a number above 0, or max", "not above 0")
+    if not 0 <= options.port <= _PORT_MAX:
+        raise OptionError("--port", str(options.port), f"0 to {_PORT_MAX}", "outside of it")
+    if not (isfinite(options.settle_s) and options.settle_s >= 0):
+        raise OptionError("--settle", str(options.settle_s), "seconds, 0 or more", "not that")
+    if options.wait_for is not None and options.wait_for < 1:
+        raise OptionError("--wait-for", str(options.wait_for), "a number of feeds, 1 or more", "less")
+    if options.once and not options.recordings and options.load is None:
+        raise OptionError("--once", "", "a --recording, which has an end", "a made-up market, which has none")
+    if options.markets is not None and not options.recordings:
+        raise OptionError("--markets", str(options.markets), "a --recording to list markets for", "no recording")

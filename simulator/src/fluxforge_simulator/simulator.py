@@ -11,7 +11,7 @@ from fluxforge_simulator.errors import OptionError
 from fluxforge_simulator.ledger import Ledger
 from fluxforge_simulator.load import run_load
 from fluxforge_simulator.market_stage import MarketStage
-from fluxforge_simulator.options import LoadPlan, SimulateOptions
+from fluxforge_simulator.options import LoadPlan, SimulateOptions, check
 from fluxforge_simulator.recording.catalog import DIALECTS, read_all, read_markets
 from fluxforge_simulator.recording.stage import RecordingStage
 from fluxforge_simulator.server import Server
@@ -37,7 +37,7 @@ class Simulator:
         self._clock = clock or SystemClock()
         self._tasks = asyncio.TaskGroup()
         self._running: set[asyncio.Task[None]] = set()
-        self._check()
+        check(options)
         self._recordings: list[RecordingStage] = []
         self._markets: list[MarketStage] = []
         self.ledger = Ledger(None)
@@ -50,15 +50,6 @@ class Simulator:
     def port(self) -> int:
         """The port that is listened on."""
         return self._server.port
-
-    def _check(self) -> None:
-        options = self._options
-        if options.speed is not None and not 0 < options.speed < float("inf"):
-            raise OptionError("--speed", str(options.speed), "a number above 0, or max", "not above 0")
-        if options.once and not options.recordings and options.load is None:
-            raise OptionError("--once", "", "a --recording, which has an end", "a made-up market, which has none")
-        if options.markets is not None and not options.recordings:
-            raise OptionError("--markets", str(options.markets), "a --recording to list markets for", "no recording")
 
     def _open_markets(self) -> list[MarketStage]:
         exchange = self._options.exchange
@@ -106,11 +97,15 @@ class Simulator:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close every connection, stop listening and complete the ledger."""
+        """Close every connection, stop listening and complete the ledger.
+
+        An error of the body leaves as it is; one of the simulator's own tasks leaves as an exception group.
+        """
         for task in tuple(self._running):
             task.cancel()
         try:
-            await self._tasks.__aexit__(kind, error, trace)
+            is_cancelled = isinstance(error, asyncio.CancelledError)
+            await self._tasks.__aexit__(*((kind, error, trace) if is_cancelled else (None, None, None)))
         finally:
             await self._server.stop()
             self.ledger.close()

@@ -7,9 +7,8 @@ Receive times are kept as they are: they may stand behind the venue's own clock.
 
 import binascii
 import gzip
-import io
 from base64 import b64decode
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -63,8 +62,7 @@ def read_recording(path: Path, exchange: str | None) -> Recording:
             magic = file.read(4)
             file.seek(0)
             if magic == _ZSTD_MAGIC:
-                with zstandard.ZstdDecompressor().stream_reader(file) as stream:
-                    return _read_cryptofeed(io.BufferedReader(stream), exchange)
+                return _read_cryptofeed(_decompress(file.read()).splitlines(), exchange)
             if magic[:2] == _GZIP_MAGIC:
                 with gzip.open(file) as lines:
                     return _read_hftbacktest(lines, exchange)
@@ -75,7 +73,19 @@ def read_recording(path: Path, exchange: str | None) -> Recording:
     raise OptionError("--recording", str(path), _CONTAINERS, "neither zstandard nor gzip")
 
 
-def _read_cryptofeed(lines: Iterator[bytes], exchange: str | None) -> Recording:
+def _decompress(data: bytes) -> bytes:
+    """Decompress all frames of a zstandard file; unlike the stream reader, notice when the last one is cut short."""
+    parts: list[bytes] = []
+    while data:
+        frame = zstandard.ZstdDecompressor().decompressobj()
+        parts.append(frame.decompress(data))
+        if not frame.eof:
+            raise ValueError("the file is cut short")
+        data = frame.unused_data
+    return b"".join(parts)
+
+
+def _read_cryptofeed(lines: Iterable[bytes], exchange: str | None) -> Recording:
     recording = Recording(exchange or "")
     for line in lines:
         entry = orjson.loads(line)
@@ -93,7 +103,7 @@ def _read_cryptofeed(lines: Iterator[bytes], exchange: str | None) -> Recording:
     return recording
 
 
-def _read_hftbacktest(lines: Iterator[bytes], exchange: str | None) -> Recording:
+def _read_hftbacktest(lines: Iterable[bytes], exchange: str | None) -> Recording:
     recording = Recording(exchange or "")
     for line in lines:
         time_text, _, payload = line.strip().partition(b" ")
