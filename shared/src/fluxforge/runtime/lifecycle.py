@@ -32,10 +32,14 @@ class ExitCode(IntEnum):
 
 
 class Shutdown:
-    """The wish that a service ends: asked for once, by a signal, by the parent's pipe or by the service itself."""
+    """The wish that a service ends: asked for once, by a signal, by the parent's pipe or by the service itself.
 
-    def __init__(self) -> None:
+    `on_request` is called when it is asked for, before anybody who waits goes on.
+    """
+
+    def __init__(self, on_request: Callable[[], None] | None = None) -> None:
         self._event = asyncio.Event()
+        self._on_request = on_request
 
     @property
     def requested(self) -> bool:
@@ -48,6 +52,8 @@ class Shutdown:
 
     def request(self) -> None:
         """Ask for the end; asking again changes nothing. Call it on the event loop's thread."""
+        if not self._event.is_set() and self._on_request:
+            self._on_request()
         self._event.set()
 
 
@@ -114,24 +120,20 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 async def _supervised(
     service: str, body: Callable[[Shutdown], Awaitable[None]], *, parent_pipe: bool, drain_deadline_s: float
 ) -> None:
-    shutdown = Shutdown()
+    shutdown = Shutdown(lambda: _give_up_later(service, drain_deadline_s))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, shutdown.request)
     if parent_pipe:
         threading.Thread(target=_watch_stdin, args=(loop, shutdown), daemon=True, name="parent-pipe").start()
     try:
-        async with asyncio.TaskGroup() as group:
-            deadline = group.create_task(_give_up_late(service, shutdown, drain_deadline_s))
-            await body(shutdown)
-            deadline.cancel()
+        await body(shutdown)
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
 
 
-async def _give_up_late(service: str, shutdown: Shutdown, drain_deadline_s: float) -> None:
-    await shutdown.wait()
+def _give_up_later(service: str, drain_deadline_s: float) -> None:
     # A thread, not the loop: it must fire even while the loop is blocked or waits for an executor to end.
     timer = threading.Timer(drain_deadline_s, _give_up, args=(service, drain_deadline_s))
     timer.daemon = True

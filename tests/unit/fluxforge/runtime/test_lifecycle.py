@@ -1,0 +1,146 @@
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from fluxforge.domain.errors import BusUnavailableError, ConfigurationError
+from fluxforge.runtime.lifecycle import Shutdown, run
+
+PROGRAM = """
+import asyncio, sys, time
+from fluxforge.domain.errors import ConfigurationError, BusUnavailableError
+from fluxforge.runtime import lifecycle, logs
+
+logs.configure("tester", level="INFO", log_format="json")
+
+async def body(shutdown):
+    print("up", flush=True)
+    {body}
+
+sys.exit(lifecycle.run("tester", body, parent_pipe={parent_pipe}, drain_deadline_s={deadline_s}))
+"""
+
+
+Starter = Callable[..., "subprocess.Popen[bytes]"]
+
+
+@pytest.fixture
+def started() -> Iterator[Starter]:
+    """Start a program around a body; it is killed and its pipes are closed at the end of the test."""
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def start(body: str, *, parent_pipe: bool = False, deadline_s: float = 30.0) -> subprocess.Popen[bytes]:
+        text = PROGRAM.format(body=body, parent_pipe=parent_pipe, deadline_s=deadline_s)
+        process = subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(text)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        processes.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"up\n"
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        with process:
+            process.wait()
+
+
+def end(process: subprocess.Popen[bytes]) -> tuple[int, list[bytes]]:
+    _, errors = process.communicate(timeout=20)
+    return process.returncode, errors.splitlines()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_asks_for_the_drain_and_the_process_ends_with_0(started: Starter, number: signal.Signals) -> None:
+    process = started("await shutdown.wait(); print('drained')")
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=20)
+    assert (process.returncode, output, errors) == (0, b"drained\n", b"")
+
+
+def test_the_end_of_stdin_asks_for_the_drain_with_a_parent_pipe(started: Starter) -> None:
+    process = started("await shutdown.wait()", parent_pipe=True)
+    assert end(process) == (0, [])  # communicate closes stdin
+
+
+def test_stdin_means_nothing_without_a_parent_pipe(started: Starter) -> None:
+    process = started("await shutdown.wait()")
+    assert process.stdin is not None
+    process.stdin.close()
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(timeout=0.3)
+    process.terminate()
+    assert process.wait(timeout=20) == 0
+
+
+@pytest.mark.parametrize(
+    "body", ["await shutdown.wait(); await asyncio.sleep(60)", "await shutdown.wait(); time.sleep(60)"]
+)
+def test_a_drain_that_takes_too_long_ends_with_1_even_when_the_loop_is_blocked(started: Starter, body: str) -> None:
+    process = started(body, deadline_s=0.2)
+    process.terminate()
+    code, errors = end(process)
+    assert code == 1
+    assert b'"event":"service.drain_timed_out"' in errors[-1]
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "event"),
+    [
+        ("raise ConfigurationError('wrong key')", 2, b"service.refused"),
+        ("raise BusUnavailableError('publish', 'gone')", 1, b"service.failed"),
+        ("raise ValueError('a bug')", 1, b"service.crashed"),
+        ("raise ExceptionGroup('two', [ValueError('x'), ConfigurationError('wrong key')])", 2, b"service.refused"),
+        ("raise ExceptionGroup('two', [BusUnavailableError('a', 'b'), ValueError('x')])", 1, b"service.crashed"),
+    ],
+)
+def test_an_early_end_has_the_code_of_its_cause_and_one_line(
+    started: Starter, body: str, code: int, event: bytes
+) -> None:
+    found, errors = end(started(body))
+    assert found == code
+    assert len(errors) == 1
+    assert b'"event":"%b"' % event in errors[0]
+
+
+def test_a_shutdown_is_asked_for_once() -> None:
+    seen: list[bool] = []
+
+    async def body(shutdown: Shutdown) -> None:
+        seen.append(shutdown.requested)
+        shutdown.request()
+        shutdown.request()
+        await shutdown.wait()
+        seen.append(shutdown.requested)
+
+    assert run("tester", body) == 0
+    assert seen == [False, True]
+
+
+def test_signals_are_given_back() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+
+    async def body(shutdown: Shutdown) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await shutdown.wait()
+
+    assert run("tester", body) == 0
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_errors_of_ours_keep_their_codes() -> None:
+    async def refuses(_shutdown: Shutdown) -> None:
+        raise ConfigurationError("wrong key")
+
+    async def fails(_shutdown: Shutdown) -> None:
+        raise BusUnavailableError("publish", "gone")
+
+    assert (run("tester", refuses), run("tester", fails)) == (2, 1)
