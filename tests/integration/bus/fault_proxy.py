@@ -13,6 +13,7 @@ class FaultProxy:
         self._target = urlsplit(url)
         self._answers = asyncio.Event()
         self._answers.set()
+        self._is_deaf = False
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -29,6 +30,17 @@ class FaultProxy:
         self._answers.clear()
 
     def release_answers(self) -> None:
+        self._answers.set()
+
+    def go_deaf(self) -> None:
+        """Take nothing more from the connections that stand, and answer nothing on them, without closing them."""
+        self._is_deaf = True
+        self._answers.clear()
+
+    def hear_again(self) -> None:
+        """Serve new connections; the deaf ones stay deaf."""
+        self._is_deaf = False
+        self._answers = asyncio.Event()
         self._answers.set()
 
     def cut(self) -> None:
@@ -63,9 +75,12 @@ class FaultProxy:
         self._tasks.discard(asyncio.current_task())
 
     async def _pipe(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answers: bool) -> None:
+        released = self._answers
         while data := await reader.read(65536):
             if answers:
-                await self._answers.wait()
+                await released.wait()
+            elif self._is_deaf:
+                await asyncio.Event().wait()
             writer.write(data)
             await writer.drain()
         raise ConnectionResetError

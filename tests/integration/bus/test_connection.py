@@ -121,6 +121,23 @@ async def test_a_state_update_whose_answer_was_lost_counts_as_written_once(nats_
         await faulty.close()
 
 
+async def test_a_peer_that_takes_nothing_more_does_not_hold_up_the_reconnect(nats_server, options, bus, monkeypatch):
+    monkeypatch.setattr("fluxforge.adapters.jetstream.connection._PING_S", 0.2)
+    async with fault_proxy(nats_server.url) as proxy:
+        faulty = await connect(dataclasses.replace(options, servers=(proxy.url,)), name="test")
+        publisher = await faulty.publisher(LANE, 1, after=None, window_blocks=64)
+        await publish_all(publisher, [block(1)])
+        proxy.go_deaf()
+        for n in range(2, 34):
+            await publisher.publish(block(n, payload=b"x" * 1_000_000))  # more than the sockets between us hold
+        await eventually(lambda: not faulty.connected)
+        proxy.hear_again()
+        assert await publisher.settle(timeout_s=30)
+        assert (await bus.streams.last(LANE, 1)).stream_seq == 33
+        await publisher.close()
+        await faulty.close()
+
+
 async def test_a_dead_read_loop_is_noticed(bus):
     bus._connection.client._reading_task.cancel()
     with pytest.raises(FatalError, match="read loop died"):

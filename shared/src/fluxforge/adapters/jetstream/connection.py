@@ -57,6 +57,7 @@ class Connection:
                 raise ConfigurationError(f"the bus refuses the credentials: {reason}") from error
             raise BusUnavailableError(f"connect to {', '.join(options.servers)}", reason) from error
         except (nats.errors.Error, ImportError) as error:
+            await connection.close()
             raise ConfigurationError(f"nats: cannot use servers {', '.join(options.servers)}: {error}") from error
         if connection.client.max_payload < options.max_payload:
             allowed = connection.client.max_payload
@@ -190,12 +191,20 @@ class Connection:
             listener()
 
     def _look_after(self) -> None:
-        """Notice a read loop that ended while the client still counts itself connected."""
-        reading = self.client._reading_task  # noqa: SLF001 - nats-py shows it nowhere else
-        if self.client.is_connected and reading is not None and reading.done():
+        """Notice a read loop that ended while the client still counts itself connected, and help a reconnect along.
+
+        nats-py waits for what the old socket still holds before it reconnects; a peer that takes nothing more, such as
+        one cut off or stopped, would hold it up for as long as TCP has patience.
+        """
+        client = self.client
+        reading = client._reading_task  # noqa: SLF001 - nats-py shows it nowhere else
+        if client.is_connected and reading is not None and reading.done():
             self.fail(FatalError("the bus connection's read loop died: nothing more would be received"))
-        else:
-            self._watch = asyncio.get_running_loop().call_later(_WATCH_S, self._look_after)
+            return
+        writer = getattr(client._transport, "_io_writer", None)  # noqa: SLF001 - likewise
+        if client.is_reconnecting and writer is not None and writer.transport.is_closing():
+            writer.transport.abort()
+        self._watch = asyncio.get_running_loop().call_later(_WATCH_S, self._look_after)
 
     def _abandon_requests(self) -> None:
         for waiting in tuple(self.client._resp_map.values()):  # noqa: SLF001 - their answers cannot come any more
