@@ -1,8 +1,8 @@
 """Connections: one client's socket, the frames waiting for it, and the pings on it.
 
 Frames leave in the order in which they were offered and are entered in the ledger as they leave. Whoever awaits `send`
-waits while `_SEND_WAITING_MAX` frames pile up; a client that lets more than `_WAITING_MAX` pile up is cut off, as a venue
-does. Between the two there is always room for answers.
+waits while `_SEND_WAITING_MAX` frames pile up; a client that lets more than `_WAITING_MAX` pile up is cut off, as at a
+venue. Between the two there is always room for answers.
 """
 
 import asyncio

@@ -3,11 +3,14 @@
 import asyncio
 import signal
 import sys
+from collections import Counter
 
 import orjson
 import uvloop
 
 from fluxforge_simulator.errors import OptionError
+from fluxforge_simulator.frame import Kind
+from fluxforge_simulator.ledger import Ledger
 from fluxforge_simulator.options import SimulateOptions
 from fluxforge_simulator.simulator import Simulator
 
@@ -36,7 +39,16 @@ async def _run(options: SimulateOptions) -> int:
         sys.stdout.write(orjson.dumps({"port": simulator.port}).decode().replace(":", ": ") + "\n")
         sys.stdout.flush()
         await _first(stop, simulator.finished if options.once else None)
+    if options.recordings:
+        sys.stderr.write(_summary(simulator.ledger) + "\n")
     return 0
+
+
+def _summary(ledger: Ledger) -> str:
+    kinds: Counter[str] = Counter()
+    for (kind, _, _), count in ledger.counts.items():
+        kinds[kind] += count
+    return f"simulate: played {kinds[Kind.DATA] + kinds[Kind.SNAPSHOT]} frames, skipped {kinds[Kind.SKIPPED]}"
 
 
 async def _first(stop: asyncio.Event, finished: asyncio.Event | None) -> None:

@@ -59,6 +59,8 @@ async def test_once_ends_by_itself_when_the_client_has_heard_everything(tmp_path
         client("okx", port, ("watch_trades", "BTC/USDT"), ("watch_order_book", "BTC/USDT")) as tapped,
     ):
         assert await asyncio.wait_for(process.wait(), 20) == 0
+        assert process.stderr is not None
+        assert await process.stderr.read() == b"simulate: played 167 frames, skipped 225\n"
     lines = ledger_lines(path)
     assert lines[-1]["kind"] == "ping"
     assert sum(line["kind"] == "data" for line in lines) == 69 + 97
