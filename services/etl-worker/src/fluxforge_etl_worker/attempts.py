@@ -93,7 +93,7 @@ class Attempts:
             place = f"{root}/{file.partition}" if file.partition else root
             parts.append(
                 Part(
-                    dataset=file.dataset,
+                    dataset=str(file.dataset),
                     temp_key=temp_key,
                     final_key=f"{place}/{part_name(manifest.lane, manifest.name)}",
                     rows=file.rows,

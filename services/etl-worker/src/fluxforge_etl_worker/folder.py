@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
+from typing_extensions import override
+
 from fluxforge.domain.errors import ConfigurationError, ManifestError, ObjectNotFoundError, PermanentError
 from fluxforge.domain.lane import Lane
 from fluxforge.domain.segment import Manifest
@@ -40,6 +42,18 @@ class FolderSummary:
     records: int
     quarantined: int
     rows: dict[str, int]
+
+    @override
+    def __str__(self) -> str:
+        """Return the summary as a person reads it, a dead segment per line at its end."""
+        made = ", ".join(f"{rows} {dataset}" for dataset, rows in sorted(self.rows.items())) or "none"
+        lines = [
+            f"segments: {self.segments}, processed {self.processed}, done before {self.done_before}",
+            f"records: {self.records}, quarantined {self.quarantined}",
+            f"rows: {made}",
+            *(f"dead: {dead.lane} {dead.segment}: {dead.reason}" for dead in self.dead),
+        ]
+        return "\n".join(lines)
 
 
 def run_folder(

@@ -1,12 +1,44 @@
-"""The ETL worker's composition root: reads the settings, builds the adapters, runs."""
+"""The ETL worker's composition root: reads the settings, builds the adapters, runs the service."""
+
+import argparse
+import os
+import secrets
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fluxforge.adapters.local_store import LocalStore
 from fluxforge.adapters.system_clock import SystemClock
-from fluxforge.domain.errors import ConfigurationError
-from fluxforge.runtime.settings import Settings
+from fluxforge.domain.errors import ConfigurationError, UsageError
+from fluxforge.runtime.settings import Settings, load
 from fluxforge.runtime.settings.sources import Backend, StoreLocation
 from fluxforge_etl_worker.settings import etl_options
 from fluxforge_etl_worker.work import Worker
+
+if TYPE_CHECKING:
+    from fluxforge.runtime.lifecycle import Shutdown
+
+_SERVICE = "etl-worker"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the service; return its exit code."""
+    # A run over a folder needs a worker and nothing of the service: what the service needs is imported here.
+    from fluxforge.runtime import lifecycle, logs  # noqa: PLC0415 - see above
+
+    arguments = _arguments(argv)
+    try:
+        settings = load(arguments.config)
+        logs.configure(_SERVICE, level=settings.log_level, log_format=settings.telemetry.log_format)
+        worker = worker_of(settings)
+    except UsageError as error:
+        return lifecycle.report(_SERVICE, error)
+
+    async def body(shutdown: lifecycle.Shutdown) -> None:
+        await _serve(settings, worker, shutdown)
+
+    return lifecycle.run(_SERVICE, body, parent_pipe=arguments.parent_pipe)
 
 
 def worker_of(settings: Settings) -> Worker:
@@ -20,9 +52,59 @@ def worker_of(settings: Settings) -> Worker:
     return Worker(raw, output, etl_options(settings), SystemClock())
 
 
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("fluxforge_etl_worker", description="Turn sealed segments into Parquet.")
+    parser.add_argument("--config", type=Path, help="the configuration file")
+    parser.add_argument("--parent-pipe", action="store_true", help="drain when stdin closes")
+    return parser.parse_args(argv)
+
+
 def _store(location: StoreLocation, key: str) -> LocalStore:
     if location.backend is not Backend.LOCAL:
         raise ConfigurationError(f"storage.{key}.backend: {location.backend.value} is not available yet, use local")
     store = LocalStore(location.base_dir)
     store.probe()
     return store
+
+
+async def _serve(settings: Settings, worker: Worker, shutdown: "Shutdown") -> None:
+    from prometheus_client import CollectorRegistry  # noqa: PLC0415 - see main
+
+    from fluxforge.adapters.jetstream import BusOptions, connect  # noqa: PLC0415 - see main
+    from fluxforge.domain.status import status_to_json  # noqa: PLC0415 - see main
+    from fluxforge.runtime import telemetry  # noqa: PLC0415 - see main
+    from fluxforge_etl_worker.consume import EtlService  # noqa: PLC0415 - see main
+    from fluxforge_etl_worker.events import EtlEvents  # noqa: PLC0415 - see main
+
+    registry = CollectorRegistry()
+    events = EtlEvents(registry)
+    bus = await connect(BusOptions.from_settings(settings.nats), name=_SERVICE)
+    try:
+        # A pid alone is not one worker's: containers all count from 1.
+        instance = f"{os.getpid()}-{secrets.token_hex(2)}"
+        service = EtlService(worker, bus, events, shutdown, instance=instance)
+        server = await telemetry.serve(
+            settings.telemetry.host,
+            settings.telemetry.port,
+            registry,
+            ready=lambda: service.is_ready,
+            live=lambda: True,
+        )
+        try:
+            events.settings_loaded(
+                input_dir=str(settings.storage.etl_storage_input.base_dir),
+                output_dir=str(settings.storage.etl_storage_output.base_dir),
+                telemetry_port=server.port,
+                hf_emit_interval_s=settings.etl.channels.orderbook.processor_options.hf_emit_interval,
+                keep_books=worker.options.keep_books,
+                disabled=sorted(worker.options.disabled),
+            )
+            if settings.etl.delete_after_processing:
+                events.deletion_deferred()
+            await service.run()
+        finally:
+            await server.close()
+    finally:
+        await bus.close()
+    sys.stdout.buffer.write(status_to_json(service.status()) + b"\n")
+    sys.stdout.flush()

@@ -152,7 +152,7 @@ def _moment(table: pa.Table, row: int) -> tuple[int, int]:
 
 def _split(table: pa.Table, cols: Sequence[str], source: str) -> Iterator[tuple[str, pa.Table]]:
     """Yield the rows of each partition; a table of one instrument is cut, not copied."""
-    ts = table["ts"].to_numpy().astype("datetime64[us]").astype(np.int64)
+    ts = _int64(table["ts"].combine_chunks().view(pa.int64()))
     span = _HOUR_US if "hour" in cols else _DAY_US
     labels = [ts // span] if {"date", "hour"} & set(cols) else []
     labels += [_codes(table[name]) for name in ("exchange", "symbol") if name in cols]
@@ -179,8 +179,12 @@ def _split(table: pa.Table, cols: Sequence[str], source: str) -> Iterator[tuple[
 def _codes(column: pa.ChunkedArray) -> I64:
     """Return a number per row of a dictionary-encoded column, the same for the same value."""
     whole = column.unify_dictionaries().combine_chunks()
-    codes: I64 = whole.indices.to_numpy().astype(np.int64)
-    return codes
+    return _int64(whole.indices.cast(pa.int64()))
+
+
+def _int64(column: pa.Array) -> I64:
+    """Return the values without a copy; `to_numpy` would import pandas wherever it is installed."""
+    return np.from_dlpack(column).astype(np.int64, copy=False)
 
 
 def _is_number(dtype: pa.DataType) -> bool:

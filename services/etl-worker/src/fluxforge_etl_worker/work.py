@@ -176,5 +176,5 @@ class Worker:
 def _outcome(commit: CommitRecord, *, size_bytes: int, forged: bool) -> Outcome:
     rows: dict[str, int] = {}
     for part in commit.parts:
-        rows[part.dataset] = rows.get(part.dataset, 0) + part.rows
+        rows[str(part.dataset)] = rows.get(part.dataset, 0) + part.rows
     return Outcome(commit.lane, commit.segment, forged, commit.records, commit.quarantined, rows, size_bytes)

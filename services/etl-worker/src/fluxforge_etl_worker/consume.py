@@ -1,0 +1,211 @@
+"""The service: claims sealed segments from the bus one at a time, has them processed, and says the verb.
+
+The only place that maps errors to verbs: done -> ack; transient -> tried again while the claim is held; permanent ->
+dead mark, event, term; anything else ends the process, and the bus delivers again. Work runs in a thread; the loop
+keeps the claim alive meanwhile. Nothing is worked on that was not claimed.
+"""
+
+import asyncio
+import contextlib
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, TypeVar
+
+import orjson
+
+from fluxforge.domain.backoff import Backoff
+from fluxforge.domain.errors import (
+    ManifestError,
+    NameRefusedError,
+    ObjectNotFoundError,
+    PermanentError,
+    TransientError,
+)
+from fluxforge.domain.lane import Lane
+from fluxforge.domain.segment import SealedEvent
+from fluxforge.domain.status import EtlStatus, status_subject, status_to_json
+from fluxforge.ports.bus import Bus, Claim, WorkQueue
+from fluxforge.runtime.lifecycle import Shutdown
+from fluxforge_etl_worker.events import EtlEvents
+from fluxforge_etl_worker.reconcile import missing_events
+from fluxforge_etl_worker.work import Outcome, Worker
+
+T = TypeVar("T")
+
+_CLAIM_WAIT_S: Final = 1.0
+_HEARTBEAT_S: Final = 5.0
+_STATUS_S: Final = 1.0
+_RECONCILE_S: Final = 60.0
+_BACKOFF: Final = Backoff(base_s=0.1, cap_s=5.0)
+_NS_PER_S: Final = 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """The segment a claim speaks of."""
+
+    lane: Lane
+    segment: str
+
+
+class EtlService:
+    """One worker on the queue. A drain finishes what waits, then ends."""
+
+    def __init__(self, worker: Worker, bus: Bus, events: EtlEvents, shutdown: Shutdown, *, instance: str) -> None:
+        self._worker = worker
+        self._bus = bus
+        self._events = events
+        self._shutdown = shutdown
+        self._instance = instance
+        self._work: WorkQueue | None = None
+        self._backlog = 0
+        self._segments = 0
+        self._records = 0
+        self._quarantined = 0
+        self._rows: Counter[str] = Counter()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether work can be claimed."""
+        return self._work is not None and self._bus.connected
+
+    def status(self) -> EtlStatus:
+        """Return what the service says of itself."""
+        return EtlStatus(
+            at_ns=self._worker.clock.wall_ns(),
+            ready=self.is_ready,
+            backlog=self._backlog,
+            segments=self._segments,
+            records=self._records,
+            quarantined=self._quarantined,
+            rows=dict(self._rows),
+        )
+
+    async def run(self) -> None:
+        """Work until a drain is asked for and nothing waits.
+
+        Raises:
+            BaseExceptionGroup: Of the errors that ended the service.
+        """
+        self._work = await self._patiently(self._bus.work)
+        try:
+            async with asyncio.TaskGroup() as group:
+                watches = [
+                    group.create_task(self._bus.failed()),
+                    group.create_task(self._announce(self._work)),
+                    group.create_task(self._reconcile(self._work)),
+                ]
+                await self._claim_all(self._work)
+                for watch in watches:
+                    watch.cancel()
+        finally:
+            await self._work.close()
+
+    async def _claim_all(self, work: WorkQueue) -> None:
+        while True:
+            claim = await self._patiently(partial(work.claim, wait_s=_CLAIM_WAIT_S))
+            if claim is not None:
+                await self._settle(claim)
+            elif self._shutdown.requested and (await self._patiently(work.backlog)).num_pending == 0:
+                return
+
+    async def _settle(self, claim: Claim) -> None:
+        started_ns = self._worker.clock.monotonic_ns()
+        try:
+            event = SealedEvent.from_json(claim.payload)
+            target = _Target(Lane.parse(event.lane), event.segment)
+        except (ManifestError, NameRefusedError) as error:
+            self._events.claim_refused(claim.subject, str(error))
+            await self._patiently(claim.term)
+            return
+        try:
+            outcome = await self._held(claim, partial(self._worker.process, target.lane, target.segment))
+        except (PermanentError, ObjectNotFoundError) as error:
+            await self._condemn(claim, target, error)
+            return
+        await self._committed(claim, outcome, (self._worker.clock.monotonic_ns() - started_ns) / _NS_PER_S)
+
+    async def _committed(self, claim: Claim, outcome: Outcome, duration_s: float) -> None:
+        name = f"{outcome.lane}.{outcome.segment}"
+        payload = orjson.dumps(
+            {
+                "lane": outcome.lane,
+                "segment": outcome.segment,
+                "records": outcome.records,
+                "quarantined": outcome.quarantined,
+                "rows": outcome.rows,
+            }
+        )
+        await self._publish(f"parts.committed.{name}", payload, f"{name}.parts")
+        await self._patiently(claim.ack)
+        if outcome.forged:
+            self._segments += 1
+            self._records += outcome.records
+            self._quarantined += outcome.quarantined
+            self._rows.update(outcome.rows)
+        self._events.segment_committed(outcome, duration_s=duration_s)
+
+    async def _condemn(self, claim: Claim, target: _Target, error: PermanentError | ObjectNotFoundError) -> None:
+        mark = await self._held(claim, partial(self._worker.mark_dead, target.lane, target.segment, error))
+        name = f"{target.lane}.{target.segment}"
+        await self._publish(f"dead.{name}", mark, f"{name}.dead")
+        await self._patiently(claim.term)
+        self._events.segment_condemned(str(target.lane), target.segment, error)
+
+    async def _held(self, claim: Claim, work: Callable[[], T]) -> T:
+        """Run work in a thread, again while it fails for a time, and keep the claim alive meanwhile."""
+        async with asyncio.TaskGroup() as group:
+            heartbeat = group.create_task(self._keep(claim))
+            try:
+                return await self._patiently(lambda: asyncio.to_thread(work))
+            except (PermanentError, ObjectNotFoundError) as error:
+                failure = error
+            finally:
+                heartbeat.cancel()
+        raise failure  # outside the group, which would wrap it
+
+    async def _keep(self, claim: Claim) -> None:
+        while True:
+            await asyncio.sleep(_HEARTBEAT_S)
+            # Missed: at worst another worker does the same, and one commit wins.
+            with contextlib.suppress(TransientError):
+                await claim.in_progress()
+
+    async def _publish(self, subject: str, payload: bytes, message_id: str) -> None:
+        await self._patiently(partial(self._bus.events.publish, subject, payload, message_id=message_id))
+
+    async def _patiently(self, operation: Callable[[], Awaitable[T]]) -> T:
+        """Repeat an operation that is safe to repeat until it succeeds or fails for good."""
+        failures = 0
+        while True:
+            try:
+                return await operation()
+            except TransientError as error:
+                failures += 1
+                self._events.operation_retried(error, failures=failures)
+                await asyncio.sleep(_BACKOFF.delay_s(failures, random.random))
+
+    async def _reconcile(self, work: WorkQueue) -> None:
+        while True:
+            # Storage before the backlog: what is announced in between waits, and is then left alone.
+            found = await self._patiently(lambda: asyncio.to_thread(missing_events, self._worker))
+            backlog = await self._patiently(work.backlog)
+            if backlog.num_pending == backlog.num_ack_pending == 0:
+                for event in found:
+                    name = f"{event.lane}.{event.segment}"
+                    await self._publish(f"segments.sealed.{name}", event.to_json(), name)
+                    self._events.event_published_again(event.lane, event.segment)
+            await asyncio.sleep(_RECONCILE_S)
+
+    async def _announce(self, work: WorkQueue) -> None:
+        while True:
+            with contextlib.suppress(TransientError):  # a status is for whoever looks, when the bus is there
+                backlog = await work.backlog()
+                self._backlog = backlog.num_pending + backlog.num_ack_pending
+                self._events.backlog_seen(self._backlog)
+                status = status_to_json(self.status())
+                await self._bus.events.announce(status_subject("etl-worker", self._instance), status)
+            await asyncio.sleep(_STATUS_S)

@@ -1,0 +1,89 @@
+"""What the ETL worker reports: each event in one place that both logs and counts."""
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from fluxforge.domain.errors import FluxForgeError
+from fluxforge_etl_worker.work import Outcome
+
+_FAILURES_PER_WARNING = 10
+
+
+class EtlEvents:
+    """The ETL worker's events; metrics go to the registry that is passed in."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._log = structlog.get_logger()
+        prefix = "fluxforge_etl_worker"
+        self._segments = Counter(f"{prefix}_segments_total", "Segments settled.", ["outcome"], registry=registry)
+        self._records = Counter(f"{prefix}_records_total", "Lines read of committed segments.", registry=registry)
+        self._quarantined = Counter(
+            f"{prefix}_quarantined_lines_total", "Lines that are no records.", registry=registry
+        )
+        self._bytes = Counter(f"{prefix}_segment_bytes_total", "NDJSON of committed segments.", registry=registry)
+        self._rows = Counter(f"{prefix}_rows_total", "Rows committed.", ["dataset"], registry=registry)
+        self._seconds = Histogram(
+            f"{prefix}_segment_duration_seconds",
+            "From claim to ack.",
+            registry=registry,
+            buckets=(0.1, 0.3, 1, 3, 10, 30, 100, 300),
+        )
+        self._backlog = Gauge(f"{prefix}_backlog_segments", "Announced and not yet acknowledged.", registry=registry)
+        self._retries = Counter(f"{prefix}_retries_total", "Operations tried again.", ["error"], registry=registry)
+        self._again = Counter(f"{prefix}_events_again_total", "Segments announced again.", registry=registry)
+        self._refused = Counter(f"{prefix}_claims_refused_total", "Deliveries that name no segment.", registry=registry)
+
+    def settings_loaded(self, **values: object) -> None:
+        """The service starts with these."""
+        self._log.info("settings.loaded", **values)
+
+    def deletion_deferred(self) -> None:
+        """The configuration asks for deletion after processing, which this version does not do."""
+        self._log.info("deletion.deferred", reason="etl.delete_after_processing: this version keeps every raw segment")
+
+    def segment_committed(self, outcome: Outcome, *, duration_s: float) -> None:
+        """Every part of a segment stands in its place."""
+        self._segments.labels("committed" if outcome.forged else "committed_before").inc()
+        self._seconds.observe(duration_s)
+        if outcome.forged:
+            self._records.inc(outcome.records)
+            self._quarantined.inc(outcome.quarantined)
+            self._bytes.inc(outcome.size_bytes)
+            for dataset, rows in outcome.rows.items():
+                # A channel without a schema of its own is not a label: venues decide how many there are.
+                self._rows.labels(dataset).inc(rows)
+        self._log.info(
+            "segment.committed",
+            lane=outcome.lane,
+            segment=outcome.segment,
+            forged=outcome.forged,
+            records=outcome.records,
+            quarantined=outcome.quarantined,
+            rows=outcome.rows,
+            duration_s=round(duration_s, 3),
+        )
+
+    def segment_condemned(self, lane: str, segment: str, error: FluxForgeError) -> None:
+        """A segment cannot be processed: it stays where it is, marked; somebody must look."""
+        self._segments.labels("dead").inc()
+        self._log.error("segment.condemned", lane=lane, segment=segment, error=str(error), kind=type(error).__name__)
+
+    def claim_refused(self, subject: str, reason: str) -> None:
+        """A delivery that names no segment is taken out of the queue; somebody must look."""
+        self._refused.inc()
+        self._log.error("claim.refused", subject=subject, reason=reason)
+
+    def event_published_again(self, lane: str, segment: str) -> None:
+        """A segment that nobody works on was announced again."""
+        self._again.inc()
+        self._log.warning("event.published_again", lane=lane, segment=segment)
+
+    def operation_retried(self, error: FluxForgeError, *, failures: int) -> None:
+        """Something that may heal did not work; the first failure and every tenth are logged."""
+        self._retries.labels(type(error).__name__).inc()
+        if failures % _FAILURES_PER_WARNING == 1:
+            self._log.warning("operation.retried", error=str(error), failures=failures)
+
+    def backlog_seen(self, segments: int) -> None:
+        """How many segments wait for a worker or are being worked on."""
+        self._backlog.set(segments)
