@@ -23,13 +23,6 @@ PATIENCE_S = 60.0
 DRAIN_S = 60.0
 
 
-async def until(condition: Callable[[], bool], *, deadline_s: float = PATIENCE_S) -> None:
-    """Poll a condition until it holds."""
-    async with asyncio.timeout(deadline_s):
-        while not condition():  # noqa: ASYNC110 - the condition is a file's or a process' state
-            await asyncio.sleep(0.05)
-
-
 @asynccontextmanager
 async def simulator(*arguments: object) -> AsyncIterator[tuple[int, Process]]:
     """Run `fluxforge_simulator` with these arguments; yield its port and process, and stop it in order."""
@@ -99,6 +92,14 @@ class System:
         status = await self.drain(process)
         assert isinstance(status, CollectorStatus)
         return status
+
+    async def until(self, condition: Callable[[], bool], *, deadline_s: float = PATIENCE_S) -> None:
+        """Poll a condition until it holds; a service that ends meanwhile fails the test at once."""
+        async with asyncio.timeout(deadline_s):
+            while not condition():
+                ended = [service for process, service in self._running.items() if process.returncode is not None]
+                assert not ended, self.log(ended[0])
+                await asyncio.sleep(0.05)
 
     def log(self, service: str) -> str:
         """Return what a service has logged."""

@@ -12,7 +12,7 @@ import pytest
 
 from fluxforge.domain.status import CollectorStatus
 from tests.recorded.recordings import BinanceRecording, recording
-from tests.system import running_system, simulator, until
+from tests.system import running_system, simulator
 
 pytestmark = pytest.mark.xdist_group("recorded_binance")
 
@@ -59,7 +59,7 @@ async def run(base: Path) -> Captured:
                 await playing.wait()
             status = await system.drain_collector(collector)
             await system.drain(segmenter)
-            await until(system.all_placed)
+            await system.until(system.all_placed)
             await system.drain(worker)
             lines = [orjson.loads(line) for line in ledger.read_bytes().splitlines()]
             sealed = sum(manifest.records for manifest in system.manifests())
