@@ -68,12 +68,11 @@ def demo(seconds: SecondsOption = 60.0, data: DirectoryOption = DATA_DEFAULT) ->
 
     Exit code 0 only if every trade, book and ticker that the exchanges sent stands in Parquet exactly once.
     """
-    from rich.console import Console  # noqa: PLC0415 - heavy
-
     from fluxforge_cli.screen.show import screen_for  # noqa: PLC0415 - heavy
+    from fluxforge_cli.screen.terminal import terminal  # noqa: PLC0415 - heavy
     from fluxforge_cli.system.drive import drive  # noqa: PLC0415 - heavy
 
-    console = Console()
+    console = terminal()
     directory = data.absolute()
     prepare(directory)
     console.print(f"demo: binance and kraken, simulated, for {seconds:.0f} s; data in {data}", highlight=False)

@@ -29,21 +29,22 @@ def run(
 
     Plain *.ndjson files without manifest are adopted first, so segments of other recorders will do.
     """
-    from datetime import date as calendar_date  # noqa: PLC0415 - beside its use
-
-    from fluxforge_etl_worker.folder import run_folder  # noqa: PLC0415 - heavy
-
     from fluxforge.domain.errors import UsageError  # noqa: PLC0415 - beside its use
+    from fluxforge_etl_worker.folder import run_folder  # noqa: PLC0415 - heavy
 
     if (mode is Mode.DATE) != (date is not None):
         raise UsageError("etl run: --date is given with --mode date, and only then")
-    try:
-        wanted = calendar_date.fromisoformat(date).isoformat() if date else None
-    except ValueError:
-        raise UsageError(f"etl run: --date {date!r}: expected YYYY-MM-DD") from None
     settings = choose(config, data).settings
-    summary = run_folder(settings, mode=mode.value, date=wanted, source=source)
-    typer.echo(str(summary))
+    summary = run_folder(settings, mode="date" if mode is Mode.DATE else "all", date=date, source=source)
+    for dead in summary.dead:
+        typer.echo(f"cannot be processed: {dead.lane} {dead.segment}: {dead.reason}")
+    rows = ", ".join(f"{dataset} {count:,}" for dataset, count in sorted(summary.rows.items()))
+    typer.echo(
+        f"{summary.segments:,} segments: {summary.processed:,} processed, {summary.done_before:,} done before, "
+        f"{len(summary.dead):,} cannot be; {summary.records:,} records, {summary.quarantined:,} quarantined"
+    )
+    typer.echo(f"rows: {rows or 'none'}")
+    raise typer.Exit(1 if summary.dead else 0)
 
 
 @app.command()

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, cast
 
 import typer
 
@@ -90,8 +90,8 @@ def _batches(database: "duckdb.DuckDBPyConnection", sql: str) -> "Iterator[pa.Re
 
     try:
         # By way of Arrow: DuckDB's own rows need pytz for a time with zone.
-        relation = database.sql(sql)
-        if relation is None:  # a statement without a result
+        relation = cast("duckdb.DuckDBPyRelation | None", database.sql(sql))
+        if relation is None:  # a statement without a result, which the stubs do not know
             yield pa.RecordBatch.from_pylist([], schema=pa.schema([]))
             return
         reader = relation.to_arrow_reader(_FETCH_ROWS)
@@ -132,8 +132,10 @@ def print_table(columns: Sequence[str], rows: Iterator[Row], *, title: str | Non
     for row in shown:
         table.add_row(*(_cell(value) for value in row))
     width = console.measure(table, options=console.options.update(width=_WIDTH_MAX)).maximum
-    if width <= console.width or not console.is_terminal:
-        console.print(table, width=max(width, 1), crop=False)
+    if width <= console.width:
+        console.print(table)
+    elif not console.is_terminal:
+        Console(width=width).print(table)
     else:
         _print_upright(columns, shown)
     left = sum(1 for _ in rows)

@@ -13,10 +13,10 @@ _NS: Final = 1_000_000_000
 
 def segments(config: ConfigOption = None, data: DataOption = None) -> None:
     """List the sealed segments: records, bytes, the time they cover, and whether they are in Parquet."""
-    from rich.console import Console  # noqa: PLC0415 - heavy
     from rich.table import Table  # noqa: PLC0415 - heavy
 
     from fluxforge_cli.account.sealed import segments as read_segments  # noqa: PLC0415 - heavy
+    from fluxforge_cli.screen.terminal import terminal  # noqa: PLC0415 - heavy
     from fluxforge_cli.stores import segment_store  # noqa: PLC0415 - heavy
 
     settings = choose(config, data).settings
@@ -39,7 +39,7 @@ def segments(config: ConfigOption = None, data: DataOption = None) -> None:
             _time(manifest.last_capture_ns),
             state(segment),
         )
-    console = Console()
+    console = terminal()
     console.print(table)
     records = sum(segment.manifest.records for segment in found)
     console.print(f"{len(found):,} segments, {records:,} records", highlight=False)

@@ -20,14 +20,13 @@ def up(config: ConfigOption = None, data: DataOption = None, seconds: SecondsOpt
     Without nats.servers in the configuration it brings a NATS server of its own. It exits with 0 only when captured,
     sealed and processed counts agree.
     """
-    from rich.console import Console  # noqa: PLC0415 - heavy
-
     from fluxforge_cli.screen.show import screen_for  # noqa: PLC0415 - heavy
+    from fluxforge_cli.screen.terminal import terminal  # noqa: PLC0415 - heavy
     from fluxforge_cli.system.drive import drive  # noqa: PLC0415 - heavy
     from fluxforge_cli.system.run import System  # noqa: PLC0415 - heavy
 
     chosen = choose(config, data)
-    console = Console()
+    console = terminal()
     with screen_for(console) as screen:
         run = drive(lambda shutdown: System(chosen, screen).run(shutdown, seconds=seconds))
     raise typer.Exit(0 if give_account(console, chosen, run) else 1)

@@ -1,7 +1,7 @@
 """The view: what the newest statuses of all processes say, as rows to show. Pure."""
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -39,7 +39,10 @@ class EtlRow:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The whole system at one moment. `silent` names processes that have not been heard for a while."""
+    """The whole system at one moment. `silent` names processes that have not been heard for a while.
+
+    Feeds are those of the collectors that run; the counts are of those that have ended, too.
+    """
 
     feeds: tuple[FeedRow, ...] = ()
     lanes: tuple[LaneStatus, ...] = ()
@@ -61,6 +64,7 @@ class History:
 
     newest: dict[str, Status] = field(default_factory=dict)
     _past: dict[str, deque[CollectorStatus]] = field(default_factory=dict)
+    _ended: set[str] = field(default_factory=set)
 
     def hear(self, statuses: Mapping[str, Status]) -> None:
         """Take in the newest status of each subject that was heard."""
@@ -74,12 +78,23 @@ class History:
                 while len(past) > 2 and status.at_ns - past[1].at_ns >= _RATE_WINDOW_NS:  # noqa: PLR2004 - two ends
                     past.popleft()
 
+    def end(self, kind: type[Status], last: Sequence[Status]) -> None:
+        """Put the last words of all processes of a kind in the place of what they said before."""
+        self.newest = {subject: status for subject, status in self.newest.items() if not isinstance(status, kind)}
+        if kind is CollectorStatus:
+            self._past.clear()
+        for number, status in enumerate(last):
+            subject = f"ended.{kind.__name__}.{number}"
+            self._ended.add(subject)
+            self.newest[subject] = status
+
     def view(self, now_ns: int) -> View:
         """Return what there is to show at `now_ns` (ns UTC)."""
         collectors = [s for s in self.newest.values() if isinstance(s, CollectorStatus)]
         segmenters = [s for s in self.newest.values() if isinstance(s, SegmenterStatus)]
         workers = [s for s in self.newest.values() if isinstance(s, EtlStatus)]
         feeds = [row for subject, past in self._past.items() if past for row in _feed_rows(past[0], past[-1])]
+        heard = {subject: status for subject, status in self.newest.items() if subject not in self._ended}
         return View(
             feeds=tuple(sorted(feeds, key=lambda row: (row.exchange, row.symbol, row.channel))),
             lanes=tuple(lane for status in segmenters for lane in status.lanes),
@@ -87,7 +102,7 @@ class History:
             captured=sum(status.captured for status in collectors),
             waiting=sum(status.waiting for status in collectors),
             dropped=sum(status.dropped for status in collectors),
-            silent=tuple(sorted(s for s, status in self.newest.items() if now_ns - status.at_ns > _STALE_NS)),
+            silent=tuple(sorted(s for s, status in heard.items() if now_ns - status.at_ns > _STALE_NS)),
         )
 
 

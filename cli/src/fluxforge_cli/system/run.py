@@ -13,7 +13,7 @@ from fluxforge.adapters.jetstream import BusOptions, connect
 from fluxforge.adapters.jetstream.provision import provision
 from fluxforge.adapters.system_clock import SystemClock
 from fluxforge.domain.errors import ManifestError, TransientError
-from fluxforge.domain.status import CollectorStatus, Status, status_from_json
+from fluxforge.domain.status import CollectorStatus, EtlStatus, SegmenterStatus, Status, status_from_json
 from fluxforge.ports.bus import Bus
 from fluxforge.runtime.lifecycle import DRAIN_DEADLINE_S, Shutdown
 from fluxforge_cli.options import Chosen
@@ -27,6 +27,11 @@ from fluxforge_cli.system.service import Service, ServiceRefusedError
 _TICK_S: Final = 1.0
 _POLL_S: Final = 0.1
 _STUCK_S: Final = 60.0
+_KINDS: Final[dict[Role, type[Status]]] = {
+    Role.COLLECTOR: CollectorStatus,
+    Role.SEGMENTER: SegmenterStatus,
+    Role.ETL: EtlStatus,
+}
 _CHILD_DEADLINE_S: Final = DRAIN_DEADLINE_S + 5.0
 
 
@@ -176,10 +181,15 @@ class System:
     async def _drain_role(self, role: Role) -> None:
         services = self._of(role)
         await asyncio.gather(*(service.drain(deadline_s=_CHILD_DEADLINE_S) for service in services))
+        self._history.end(_KINDS[role], [status for service in services for status in service.final_statuses()])
         for service in services:
-            for life in service.unexplained():
-                why = f": {life.reason}" if life.reason else ""
-                self._run.troubles.append(f"{service.plan.name} ended with {life.code}, without its last count{why}")
+            lost = service.unexplained()
+            if lost:
+                times = f", {len(lost)} times," if len(lost) > 1 else ""
+                why = f": {lost[-1].reason}" if lost[-1].reason else ""
+                self._run.troubles.append(
+                    f"{service.plan.name} ended{times} with {lost[-1].code}, without its last count{why}"
+                )
 
     def _of(self, role: Role) -> list[Service]:
         return [service for service in self._services if service.plan.role is role]

@@ -88,7 +88,7 @@ def test_settings_are_frozen() -> None:
         ("batch_size: 3", "/config.yaml:1: batch_size: unknown key; nearest is ingestion.batch_size"),
         (
             "ccxt:\n  exchanges:\n    kraken:\n      watchTrades: [A/B]\n",
-            "/config.yaml:4: ccxt.exchanges.kraken.watchTrades: unknown key; nearest is ccxt.exchanges.kraken.channels.wat",
+            "config.yaml:4: ccxt.exchanges.kraken.watchTrades: unknown key; nearest is ccxt.exchanges.kraken.channels.",
         ),
         (
             "ccxt: {exchanges: {kraken: {channels: {watchTrade: [A/B]}}}}",
