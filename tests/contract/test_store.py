@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from fluxforge.adapters import local_files
 from fluxforge.adapters.local_store import LocalStore
 from fluxforge.adapters.memory.store import MemoryStore
 from fluxforge.domain.errors import (
@@ -301,7 +300,7 @@ class TestLocal:
     def test_move_without_the_system_call_links_and_unlinks(
         self, local: LocalStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(local_files.sys, "platform", "other")
+        monkeypatch.setattr("fluxforge.adapters.local_files.sys.platform", "other")
         local.create("a", b"from")
         local.create("b", b"to")
         with pytest.raises(ObjectExistsError):

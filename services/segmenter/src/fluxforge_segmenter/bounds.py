@@ -29,5 +29,5 @@ def of_epoch(state: LaneState) -> Sequence[Sealing]:
 
 
 def still_recent(state: LaneState, info: StreamInfo) -> tuple[Sealing, ...]:
-    """Return the recent seals of which the stream still holds something: those that could be put again."""
-    return tuple(seal for seal in state.recent if seal.epoch == state.epoch and seal.last >= info.first_seq)
+    """Return the recent seals that the stream still holds whole: those that could be put again."""
+    return tuple(seal for seal in of_epoch(state) if seal.first >= info.first_seq)

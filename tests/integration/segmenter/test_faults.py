@@ -1,0 +1,136 @@
+"""The true process: killed, doubled, stopped and woken, without its events, on a disk it cannot write."""
+
+import asyncio
+import random
+import signal
+
+from fluxforge.adapters.jetstream import BusOptions
+from fluxforge.adapters.jetstream.api import Api
+from fluxforge.adapters.jetstream.provision import provision
+from fluxforge.domain.lane_state import LaneState
+from tests.integration.segmenter.processes import LEASE_TTL_S, Rig, rig, until
+from tests.traffic import LANE, Traffic, audit
+
+__all__ = ["rig"]
+
+
+async def test_killed_again_and_again_it_seals_every_block_once(rig: Rig) -> None:
+    traffic, chance = Traffic(), random.Random(7)
+    async with rig.segmenter():
+        await rig.until_open()
+    for kill in range(6):
+        await traffic.publish(rig.bus, [traffic.block(100, padding=1_000) for _ in range(40)])
+        before = (await rig.state()).owner
+        async with rig.segmenter(segment_max_mb=1) as process:
+
+            async def is_due(kill: int = kill, before: str | None = before) -> bool:
+                state: LaneState = await rig.state()
+                in_seal = state.sealing is not None
+                return state.owner != before and (in_seal or kill % 2 == 0 or state.sealed_seq >= 40 * (kill + 1) - 10)
+
+            await until(is_due)
+            await asyncio.sleep(chance.uniform(0, 0.2))
+            process.kill()
+            await process.wait()
+    async with rig.segmenter(segment_max_mb=1) as process:
+        await traffic.publish(rig.bus, [traffic.block()])
+        await rig.until_sealed(200)
+        await rig.drain(process)
+    found = audit(rig.data, traffic.published)
+    assert len(found) > 6
+    assert [path for path in (rig.data / "raw" / "active").rglob("*") if path.is_file()] == []
+    assert list((rig.data / ".tmp").iterdir()) == []
+
+
+async def test_a_second_segmenter_gives_up_while_the_first_lives(rig: Rig) -> None:
+    traffic = Traffic()
+    async with rig.segmenter() as first:
+        await rig.until_open()
+        async with rig.segmenter() as second:
+            await traffic.publish(rig.bus, [traffic.block()])
+            assert await asyncio.wait_for(second.wait(), LEASE_TTL_S + 20) == 1
+            assert f"lane {LANE} is held by another writer" in rig.log.read_text()
+        await rig.drain(first)
+    audit(rig.data, traffic.published)
+
+
+async def test_one_that_slept_through_its_succession_is_fenced_and_writes_nothing(rig: Rig) -> None:
+    traffic = Traffic()
+    async with rig.segmenter() as zombie:
+        await rig.until_open()
+        await traffic.publish(rig.bus, [traffic.block() for _ in range(3)])
+        owner = (await rig.state()).owner
+        zombie.send_signal(signal.SIGSTOP)
+        async with rig.segmenter(segment_max_age_seconds=1) as heir:
+            await rig.until_sealed(3)
+            assert (await rig.state()).owner != owner
+            zombie.send_signal(signal.SIGCONT)
+            zombie.send_signal(signal.SIGTERM)  # its drain would seal what it has read
+            assert await asyncio.wait_for(zombie.wait(), 20) == 1
+            assert "is held by another writer" in rig.log.read_text()
+            await rig.drain(heir)
+    assert len(audit(rig.data, traffic.published)) == 1
+
+
+async def test_the_stream_keeps_its_last_message_and_nothing_else_that_is_sealed(rig: Rig) -> None:
+    traffic = Traffic()
+    async with rig.segmenter(segment_max_age_seconds=1, nats__bus_grace_seconds=0) as process:
+        await rig.until_open()
+        await traffic.publish(rig.bus, [traffic.block() for _ in range(5)])
+        await rig.until_sealed(5)
+
+        async def is_purged() -> bool:
+            info = await rig.bus.streams.info(LANE, 1)
+            return info is not None and info.first_seq == 5
+
+        await until(is_purged)
+        await rig.drain(process)
+    info = await rig.bus.streams.info(LANE, 1)
+    assert info is not None
+    assert (info.first_seq, info.last_seq) == (5, 5)
+    async with rig.segmenter(segment_max_age_seconds=1) as process:
+        await traffic.publish(rig.bus, [traffic.block()])
+        await rig.until_sealed(6)
+        await rig.drain(process)
+    audit(rig.data, traffic.published)
+
+
+async def test_events_that_the_bus_lost_are_published_again(rig: Rig) -> None:
+    traffic = Traffic()
+    async with rig.segmenter() as process:
+        await rig.until_open()
+        await traffic.publish(rig.bus, [traffic.block()])
+        await rig.drain(process)
+    api: Api = rig.bus._api
+    await api.call("STREAM.DELETE.SEGMENTS")
+    await provision(BusOptions(servers=(rig.url,), lease_ttl_s=LEASE_TTL_S))
+    async with rig.segmenter() as process:
+        work = await rig.bus.work()
+        claim = await work.claim(wait_s=20)
+        assert claim is not None
+        (manifest,) = audit(rig.data, traffic.published)
+        assert claim.subject == f"segments.sealed.{LANE}.{manifest.name}"
+        await claim.ack()
+        await work.close()
+        await rig.drain(process)
+
+
+async def test_a_disk_path_that_cannot_be_written_is_named_and_is_no_reason_to_try_again(rig: Rig) -> None:
+    rig.data.parent.mkdir(exist_ok=True)
+    rig.data.write_bytes(b"a file, no directory")
+    async with rig.segmenter() as process:
+        assert await asyncio.wait_for(process.wait(), 20) == 2
+    assert f"storage base_dir '{rig.data}' cannot be written" in rig.log.read_text()
+    assert (await rig.state()).owner is None
+
+
+async def test_a_restart_of_the_bus_in_the_middle_costs_nothing(rig: Rig) -> None:
+    traffic = Traffic()
+    async with rig.segmenter(segment_max_age_seconds=1) as process:
+        await rig.until_open()
+        await traffic.publish(rig.bus, [traffic.block() for _ in range(5)])
+        await rig.restart_bus()
+        await traffic.publish(rig.bus, [traffic.block() for _ in range(5)])
+        await rig.until_sealed(10)
+        await rig.drain(process)
+    audit(rig.data, traffic.published)

@@ -1,0 +1,114 @@
+"""The start of a lane, whatever ended before it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fluxforge.domain.commit import CommitRecord
+from fluxforge.domain.errors import LaneBrokenError, SegmentCorruptError
+from fluxforge_segmenter.contents import Tail
+from fluxforge_segmenter.recover import recover, restore_recent
+from tests.traffic import LANE, Traffic, audit, manifests
+from tests.unit.fluxforge_segmenter.world import World
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+async def sealed(world: World) -> Traffic:
+    traffic = Traffic()
+    await world.put([traffic.block() for _ in range(4)])
+    await world.drain(size_bytes_max=3_000)
+    return traffic
+
+
+async def test_a_new_lane_gets_its_stream_and_begins_at_nothing(world: World) -> None:
+    await world.bus.states.create(LANE)
+    tools = await world.tools()
+    assert await recover(tools, world.workspace(tools)) == Tail()
+    state = await world.state()
+    assert (state.epoch, state.sealed_seq, state.owner) == (1, 0, tools.hold.owner)
+    assert await world.bus.streams.info(LANE, 1) is not None
+
+
+async def test_a_lane_goes_on_behind_its_last_segment(world: World) -> None:
+    await sealed(world)
+    tools = await world.tools()
+    assert await recover(tools, world.workspace(tools)) == Tail.of(manifests(world.data)[-1])
+
+
+async def test_what_older_owners_left_open_is_swept(world: World) -> None:
+    await sealed(world)
+    left = world.data / world.layout.active_prefix(LANE) / "7-dead" / "1_5.ndjson"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half")
+    tools = await world.tools()
+    await recover(tools, world.workspace(tools))
+    assert not left.parent.exists()
+
+
+async def test_after_raw_is_gone_the_commit_record_tells_where_to_go_on(world: World) -> None:
+    traffic = await sealed(world)
+    last = manifests(world.data)[-1]
+    for manifest in manifests(world.data):
+        commit = CommitRecord(
+            str(LANE), manifest.name, manifest.identity, 1, (), 12, 0, manifest.feeds, 1, 1, "test", 1
+        )
+        world.store.create(world.layout.commit_key(LANE, manifest.name), commit.to_json())
+        world.store.delete(world.layout.segment_key(LANE, manifest.file))
+        world.store.delete(world.layout.manifest_key(LANE, manifest.name))
+    tools = await world.tools()
+    tail = await recover(tools, world.workspace(tools))
+    assert tail == Tail.of(last)
+    assert manifests(world.data) == []
+    await world.put([traffic.block()])
+    await world.drain()
+    assert [manifest.first for manifest in manifests(world.data)] == [5]
+
+
+async def test_without_manifest_commit_and_stream_nobody_knows_where_to_go_on(world: World) -> None:
+    await sealed(world)
+    for manifest in manifests(world.data):
+        world.store.delete(world.layout.segment_key(LANE, manifest.file))
+        world.store.delete(world.layout.manifest_key(LANE, manifest.name))
+    await world.bus.streams.purge(LANE, 1, below_seq=4)
+    tools = await world.tools()
+    with pytest.raises(LaneBrokenError, match="segment_20251209T14_00002, sealed last, is neither in storage"):
+        await recover(tools, world.workspace(tools))
+
+
+async def test_recent_segments_are_put_again_one_behind_the_other(world: World) -> None:
+    traffic = await sealed(world)
+    before = audit(world.data, traffic.published)
+    for manifest in before:
+        world.store.delete(world.layout.segment_key(LANE, manifest.file))
+        world.store.delete(world.layout.manifest_key(LANE, manifest.name))
+    tools = await world.tools()
+    await restore_recent(tools, world.workspace(tools))
+    assert audit(world.data, traffic.published) == before
+
+
+async def test_a_recent_segment_whose_bytes_are_others_stops_the_lane_and_is_left(world: World) -> None:
+    await sealed(world)
+    first = manifests(world.data)[0]
+    key = world.layout.segment_key(LANE, first.file)
+    world.store.delete(key)
+    world.store.create(key, b"other\n")
+    tools = await world.tools()
+    with pytest.raises(SegmentCorruptError, match=first.name):
+        await restore_recent(tools, world.workspace(tools))
+    assert world.store.read(key) == b"other\n"
+
+
+async def test_a_recent_segment_the_stream_now_tells_otherwise_stops_the_lane(world: World) -> None:
+    await sealed(world)
+    first = manifests(world.data)[0]
+    world.store.delete(world.layout.segment_key(LANE, first.file))
+    blocks = world.server.streams[LANE.stream(1)].blocks
+    blocks[2] = replace(blocks[2], payload=b"{}\n")
+    tools = await world.tools()
+    with pytest.raises(LaneBrokenError, match="the stream now gives"):
+        await restore_recent(tools, world.workspace(tools))
