@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from fluxforge.domain.errors import (
     FatalError,
 )
 from fluxforge.domain.lane_state import LaneState
-from tests.contract.bus_world import LANE, block, eventually, publish_all
+from tests.contract.bus_world import LANE, block, eventually, publish_all, read_up_to
 from tests.integration.bus.fault_proxy import fault_proxy
 from tests.servers import MAX_PAYLOAD, running_nats
 
@@ -169,16 +170,14 @@ async def test_closing_takes_no_time_while_fetches_and_claims_are_under_way(bus)
     assert not bus.connected
 
 
-@pytest.fixture
-def guarded_server(tmp_path):
-    """A server with one user who may do next to nothing."""
-    config = tmp_path / "guarded.conf"
-    config.write_text(
-        f'listen: "127.0.0.1:-1"\nports_file_dir: "{tmp_path}"\n'
-        f'max_payload: {MAX_PAYLOAD}\njetstream {{ store_dir: "{tmp_path}" }}\n'
-        'authorization { users: [{user: u, password: p, permissions: {publish: "nothing"}}] }\n'
+@contextmanager
+def custom_server(tmp_path, config):
+    file = tmp_path / "custom.conf"
+    file.write_text(
+        f'listen: "127.0.0.1:-1"\nports_file_dir: "{tmp_path}"\nmax_payload: {MAX_PAYLOAD}\n'
+        f'jetstream {{ store_dir: "{tmp_path}", sync_interval: always }}\n{config}\n'
     )
-    process = subprocess.Popen([Path(sys.executable).parent / "nats-server", "-c", config], stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([Path(sys.executable).parent / "nats-server", "-c", file], stderr=subprocess.DEVNULL)
     ports = tmp_path / f"nats-server_{process.pid}.ports"
     deadline = time.monotonic() + 10
     while not (ports.exists() and ports.read_text().strip().endswith("}")):
@@ -187,6 +186,41 @@ def guarded_server(tmp_path):
     yield ports.read_text().split('"')[3]
     process.terminate()
     process.wait()
+
+
+@pytest.fixture
+def guarded_server(tmp_path):
+    """A server with one user who may do next to nothing."""
+    users = 'authorization { users: [{user: u, password: p, permissions: {publish: "nothing"}}] }'
+    with custom_server(tmp_path, users) as url:
+        yield url
+
+
+@pytest.fixture
+def later_server(tmp_path):
+    """A server that names deliveries the way later versions will."""
+    with custom_server(tmp_path, "feature_flags { js_ack_fc_v2: true }") as url:
+        yield url
+
+
+async def test_deliveries_named_the_later_way_are_read_and_acknowledged(later_server):
+    options = BusOptions(servers=(later_server,), lane_max_bytes=50_000_000)
+    await provision(options)
+    bus = await connect(options, name="test")
+    await bus.streams.create(LANE, 1)
+    await publish_all(await bus.publisher(LANE, 1, after=None, window_blocks=4), [block(n) for n in range(1, 6)])
+    reader = bus.reader(LANE, 1, from_seq=2)
+    assert [each.stream_seq for each in await read_up_to(reader, 5)] == [2, 3, 4, 5]
+    queue = await bus.work()
+    await bus.events.publish("segments.sealed.x.y", b"one", message_id="1")
+    claim = await queue.claim(wait_s=5)
+    assert len(claim._message.reply.split(".")) > 9
+    assert claim.num_delivered == 1
+    await claim.ack()
+    assert (await queue.backlog()).num_ack_pending == 0
+    await reader.close()
+    await queue.close()
+    await bus.close()
 
 
 async def test_a_permission_violation_ends_the_connection_with_its_reason(guarded_server, tmp_path):
@@ -200,8 +234,7 @@ async def test_a_permission_violation_ends_the_connection_with_its_reason(guarde
     await connection.close()
 
 
-async def test_wrong_credentials_are_a_matter_of_configuration(guarded_server, tmp_path, monkeypatch):
-    monkeypatch.setattr("fluxforge.adapters.jetstream.connection._CONNECT_S", 0.5)
+async def test_wrong_credentials_are_a_matter_of_configuration(guarded_server, tmp_path):
     credentials = tmp_path / "credentials"
     credentials.write_text("u:wrong")
     with pytest.raises(ConfigurationError, match="refuses the credentials"):

@@ -40,7 +40,7 @@ WRONG_LAST: Final = frozenset(
     {ErrCode.WRONG_LAST_SEQUENCE, ErrCode.WRONG_LAST_SEQUENCE_CONSTANT, ErrCode.WRONG_LAST_MESSAGE_ID}
 )
 _HANDLED: Final = frozenset(int(code) for code in ErrCode)
-_SERVER_TROUBLE: Final = 500
+SERVER_TROUBLE: Final = 500
 
 
 class ApiError(FatalError):
@@ -121,7 +121,7 @@ def checked(operation: str, answer: bytes) -> JSON:
     if error is None:
         return content
     code, err_code, description = error.get("code", 0), error.get("err_code", 0), error.get("description", "")
-    if code >= _SERVER_TROUBLE and err_code not in _HANDLED:
+    if code >= SERVER_TROUBLE and err_code not in _HANDLED:
         raise BusUnavailableError(operation, f"{description} ({code}, {err_code})")
     raise ApiError(operation, code, err_code, description)
 

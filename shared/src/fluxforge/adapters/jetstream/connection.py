@@ -52,10 +52,10 @@ class Connection:
                 await connection._connect(options, name)
         except TimeoutError as error:
             await connection.close()
-            reason = connection._last_error
-            if "authorization" in reason.lower():
-                raise ConfigurationError(f"the bus refuses the credentials: {reason}") from error
-            raise BusUnavailableError(f"connect to {', '.join(options.servers)}", reason) from error
+            raise BusUnavailableError(f"connect to {', '.join(options.servers)}", connection._last_error) from error
+        except ConfigurationError:
+            await connection.close()
+            raise
         except (nats.errors.Error, ImportError) as error:
             await connection.close()
             raise ConfigurationError(f"nats: cannot use servers {', '.join(options.servers)}: {error}") from error
@@ -213,6 +213,9 @@ class Connection:
 
     async def _on_error(self, error: Exception) -> None:
         self._last_error = str(error) or type(error).__name__
+        if self._watch is None and "authorization" in self._last_error.lower():
+            # The first connect tries for ever; what is raised here ends it.
+            raise ConfigurationError(f"the bus refuses the credentials: {self._last_error}")
         if "permissions violation" in self._last_error.lower():
             self.fail(FatalError(f"the bus refuses us something we need: {self._last_error}"))
         elif not isinstance(error, nats.errors.Error | OSError | TimeoutError):

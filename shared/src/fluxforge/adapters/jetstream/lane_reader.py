@@ -20,7 +20,7 @@ from fluxforge.adapters.jetstream.api import NS_PER_S, Api, ApiError, ErrCode
 from fluxforge.adapters.jetstream.connection import until
 from fluxforge.domain.backoff import Backoff
 from fluxforge.domain.block import Block
-from fluxforge.domain.errors import BusUnavailableError, LaneBrokenError, RecordError
+from fluxforge.domain.errors import BusUnavailableError, FatalError, LaneBrokenError, RecordError
 from fluxforge.domain.lane import Lane
 from fluxforge.ports.bus import LaneReader, StoredBlock
 
@@ -170,7 +170,7 @@ class JetStreamReader(LaneReader):
             self._subscription = None
         if self._consumer is not None:
             consumer, self._consumer = self._consumer, None
-            with contextlib.suppress(BusUnavailableError, ApiError):  # gone, or removed by the server in time
+            with contextlib.suppress(BusUnavailableError, FatalError):  # gone, or removed by the server in time
                 await self._api.call(f"CONSUMER.DELETE.{self._stream}.{consumer}")
 
     def _hand_out(self) -> StoredBlock:

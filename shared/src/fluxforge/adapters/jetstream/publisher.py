@@ -17,7 +17,15 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from typing_extensions import override
 
-from fluxforge.adapters.jetstream.api import EXPECTED_MESSAGE_ID, EXPECTED_SEQUENCE, WRONG_LAST, Api, ErrCode
+from fluxforge.adapters.jetstream.api import (
+    EXPECTED_MESSAGE_ID,
+    EXPECTED_SEQUENCE,
+    JSON,
+    SERVER_TROUBLE,
+    WRONG_LAST,
+    Api,
+    ErrCode,
+)
 from fluxforge.adapters.jetstream.connection import until
 from fluxforge.adapters.lane_window import Entry, Window
 from fluxforge.domain.backoff import Backoff
@@ -59,7 +67,7 @@ class JetStreamPublisher(LanePublisher):
         self._sent_seq = window.acked_seq  # up to here everything was handed to the socket in this attempt
         self._sent_s: deque[float] = deque()  # when; one for each entry up to there
         self._is_linked = False  # whether this attempt has sent a block the next one can name
-        self._trouble: int | None = None  # the error code that ended the attempt, 0 for silence or a lost connection
+        self._trouble: int | None = None  # the error code that ended the attempt, 0 for what passes by itself
         self._failures = 0
         self._is_full = False
         self._failure: FluxForgeError | None = None
@@ -167,7 +175,7 @@ class JetStreamPublisher(LanePublisher):
         if error is None and content["seq"] == int(seq) and not content.get("duplicate"):
             self._store(int(seq))
         elif int(attempt) == self._attempt:
-            self._stumble(error.get("err_code", 0) if error else 0)
+            self._stumble(trouble_of(error))
 
     def _store(self, seq: int) -> None:
         before = len(self._window)
@@ -265,3 +273,12 @@ class JetStreamPublisher(LanePublisher):
             if self._trouble is not None or (self._is_full and self._sent_s):
                 break
             await self._send(entry)
+
+
+def trouble_of(error: JSON | None) -> int:
+    """Return the code of a refusal the window must know of; 0 where sending again is all there is to do."""
+    if error is None:  # stored, but elsewhere than expected or long ago: the last message tells
+        return 0
+    err_code = int(error.get("err_code", 0))
+    is_passing = error.get("code", 0) >= SERVER_TROUBLE and err_code != ErrCode.STORE_FAILED
+    return 0 if is_passing else err_code

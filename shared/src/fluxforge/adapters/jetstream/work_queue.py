@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from fluxforge.adapters.jetstream.api import NS_PER_S, Api, ApiError, ErrCode
 from fluxforge.adapters.jetstream.connection import Connection, until
-from fluxforge.domain.errors import BusUnavailableError, ConfigurationError
+from fluxforge.domain.errors import BusUnavailableError, ConfigurationError, FatalError
 from fluxforge.ports.bus import Backlog, Claim, WorkQueue
 
 STREAM: Final = "SEGMENTS"
@@ -127,7 +127,7 @@ class JetStreamWorkQueue(WorkQueue):
         while self._arrived:
             try:
                 await JetStreamClaim(self._connection, self._arrived.popleft()[1]).nak(0)
-            except BusUnavailableError:
+            except (BusUnavailableError, FatalError):
                 continue  # its deadline gives it back
 
     def _next(self) -> Msg | None:
