@@ -17,6 +17,9 @@ from fluxforge_simulator.market.statistics import DayStatistics
 
 _TRADES_KEPT = 100
 _GAP_BPS = 0.3
+_FAIR_STEP_BPS = 0.25
+_LEAN_BPS = 1.5
+_EXCESS_MAX = 0.3
 _LEVEL_VALUE_MEDIAN = 4000.0
 _QUOTES_PER_STEP = (3, 10)
 _RESIZED_SHARE = 0.7
@@ -24,6 +27,8 @@ _CANCELLED_SHARE = 0.15
 _WHOLE_LEVEL_SHARE = 0.4
 _LAST_PRINT_SHARE = 0.6
 _PRINTS_MAX = 3
+_QUOTED_DEPTH = 12
+_VACANCY_TRIES = 4
 _SPREAD_MAX = 2
 _CHURN_PER_DRIFT = 25
 _CHURN_DRIFTS_FROM = 4
@@ -72,11 +77,11 @@ class Market:
         self.recent: deque[Trade] = deque(maxlen=_TRADES_KEPT)
         self._trade_share = trade_share
         self._random = random.Random(seed)  # noqa: S311 - a market, not a secret
-        self._pressure = 0.0
         self._churns = 0
         self._changes: dict[tuple[Side, int], int] = {}
         start = max(round(instrument.start_price * 10**instrument.price_decimals), 2 * levels)
         self._gap_mean = max(start * _GAP_BPS / 10_000, 0.3)
+        self._fair = float(start)
         self._build(start)
         self.statistics = DayStatistics.begin(start, self._volume_start(), self._random.uniform(-0.02, 0.02))
         self.update_id = self._random.randrange(10**9, 10**10)
@@ -97,7 +102,7 @@ class Market:
     def step(self) -> Step:
         """Trade, quote, and close the spread again."""
         first, touch = self._begin()
-        self._pressure = 0.97 * self._pressure + self._random.gauss(0.0, 0.35)
+        self._move_fair()
         trades = self._trade() if self._random.random() < self._trade_share else ()
         for _ in range(self._random.randint(*_QUOTES_PER_STEP)):
             self._quote()
@@ -132,6 +137,15 @@ class Market:
             self._set(Side.BID, best, self.ladders[Side.BID].quantity(best) + 1)
         changes = tuple(Change(side, price, quantity) for (side, price), quantity in self._changes.items())
         return Step(self, trades, changes, first, self.update_id, touch != self.touch)
+
+    def _move_fair(self) -> None:
+        self._fair *= 1.0 + self._random.gauss(0.0, _FAIR_STEP_BPS) / 10_000
+
+    def _is_upward(self) -> bool:
+        """Draw a direction: the further the touch has come from the fair price, the surer it goes back."""
+        middle = (self.ladders[Side.BID].best + self.ladders[Side.ASK].best) / 2
+        lean = (self._fair / middle - 1.0) * 10_000 / _LEAN_BPS
+        return self._random.random() < 0.5 + 0.5 * math.tanh(lean)
 
     def _set(self, side: Side, price: int, quantity: int) -> None:
         self.ladders[side].put(price, quantity)
@@ -174,8 +188,7 @@ class Market:
 
     def _trade(self) -> tuple[Trade, ...]:
         """Let one taker hit the touch; it takes at most the level, so that every print is at the touch."""
-        is_buy = self._random.random() < 1.0 / (1.0 + math.exp(-self._pressure))
-        taker = Side.BID if is_buy else Side.ASK
+        taker = Side.BID if self._is_upward() else Side.ASK
         side = taker.opposite
         ladder = self.ladders[side]
         price = ladder.best
@@ -194,36 +207,56 @@ class Market:
     def _quote(self) -> None:
         side = self._random.choice((Side.BID, Side.ASK))
         ladder = self.ladders[side]
-        index = min(int(self._random.expovariate(1 / 12)), len(ladder) - 2)
-        price, draw = ladder.price_at(index), self._random.random()
+        price, draw = ladder.price_at(self._index(ladder)), self._random.random()
         if draw < _RESIZED_SHARE:
             self._set(side, price, self._size())
         elif draw < _RESIZED_SHARE + _CANCELLED_SHARE:
             self._set(side, price, 0)
         else:
-            room = abs(ladder.price_at(index + 1) - price)
-            if room > 1:
-                self._set(side, price + side.value * self._random.randint(1, room - 1), self._size())
+            self._set(side, self._vacancy(side), self._size())
+
+    def _vacancy(self, side: Side) -> int:
+        """Find a price for a new level: a gap near the touch where there is one, behind the last level where not."""
+        ladder = self.ladders[side]
+        gap = next(self._gaps())
+        for _ in range(_VACANCY_TRIES):
+            index = self._index(ladder)
+            price, beyond = ladder.price_at(index), ladder.price_at(index + 1)
+            room = abs(beyond - price) - 1
+            if room >= gap + gap // 2:
+                return price + side.value * gap
+        return ladder.worst + side.value * gap
+
+    def _index(self, ladder: Ladder) -> int:
+        """Draw a level: the nearer to the touch, the likelier; never the last."""
+        return min(int(self._random.expovariate(1 / _QUOTED_DEPTH)), len(ladder) - 2)
 
     def _close_spread(self) -> None:
         bids, asks = self.ladders[Side.BID], self.ladders[Side.ASK]
         while asks.best - bids.best > _SPREAD_MAX:
             step = self._random.choice((1, 1, 1, 1, _SPREAD_MAX))
-            if self._random.random() < 1.0 / (1.0 + math.exp(-self._pressure)):
-                self._set(Side.BID, asks.best - step, self._size())
+            if self._is_upward():
+                self._improve(Side.BID, asks.best - step)
             else:
-                self._set(Side.ASK, bids.best + step, self._size())
+                self._improve(Side.ASK, bids.best + step)
+
+    def _improve(self, side: Side, price: int) -> None:
+        """Put a new touch: a quote that moves, unless it comes from afar, so that levels do not crowd behind the touch."""
+        old = self.ladders[side].best
+        if abs(price - old) < self._gap_mean:
+            self._set(side, old, 0)
+        self._set(side, price, self._size())
 
     def _restore_depth(self) -> None:
         for side, ladder in self.ladders.items():
             while len(ladder) > self.levels:
                 self._set(side, ladder.worst, 0)
-            while len(ladder) < self.levels and ladder.worst + side.value > 0:
-                gap = min(next(self._gaps()) * 3, ladder.worst - 1 if side is Side.BID else 10**9)
-                self._set(side, ladder.worst + side.value * max(gap, 1), self._size())
+            while len(ladder) < self.levels:
+                self._set(side, self._vacancy(side), self._size())
 
     def _drifting(self) -> Side:
-        """Return the side whose touch goes next: the longer one is worn down, so that neither ever runs out."""
-        self._pressure = 0.97 * self._pressure + self._random.gauss(0.0, 0.35)
+        """Return the side whose touch goes next: towards the fair price, unless that side runs out of levels."""
+        self._move_fair()
         excess = (len(self.ladders[Side.ASK]) - len(self.ladders[Side.BID])) / self.levels
-        return Side.ASK if self._pressure + 4.0 * excess > 0 else Side.BID
+        is_upward = excess > 0 if abs(excess) > _EXCESS_MAX else self._is_upward()
+        return Side.ASK if is_upward else Side.BID

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 
 from fluxforge_simulator.market.instrument import Instrument
@@ -73,27 +75,32 @@ def test_every_listed_market_keeps_a_full_and_uncrossed_book(exchange: str, inst
     assert market.ladders[Side.BID].worst > 0
 
 
-def test_prices_move() -> None:
-    market = Market(BTC, seed="a")
-    prices = set()
-    for _ in range(600):
+@pytest.mark.parametrize("base", ["BTC", "DOGE"])
+def test_prices_move_as_prices_do(base: str) -> None:
+    """A minute's move is some basis points, whether a tick is a thousandth of one or most of one."""
+    instrument = next(entry for entry in VENUES["binance"].instruments if entry.base == base)
+    market = Market(instrument, seed="a")
+    prices = []
+    for _ in range(20 * 600):
         market.step()
-        prices.add(market.touch[0])
-    assert max(prices) - min(prices) > 500
-    assert len(prices) > 50
+        prices.append(market.touch[0])
+    minutes = prices[::600]
+    moves_bps = [abs(after / before - 1) * 10_000 for before, after in pairwise(minutes)]
+    assert 1 < sum(moves_bps) / len(moves_bps) < 15
+    assert max(prices) / min(prices) < 1.02
 
 
 @pytest.mark.parametrize("width", [20, 100])
 def test_a_churn_changes_as_many_levels_as_asked_and_keeps_the_book_uncrossed(width: int) -> None:
     market = Market(BTC, seed="a")
-    book, touches = book_of(market), set()
+    book, touches = book_of(market), [market.touch[0]]
     for _ in range(3000):
         step = market.churn(width)
         assert len(step.changes) == width
         assert not step.trades
         apply(book, step)
-        touches.add(market.touch[0])
+        touches.append(market.touch[0])
         assert market.touch[0] < market.touch[2]
     assert book == book_of(market)
-    assert len(touches) > 10
+    assert sum(before != after for before, after in pairwise(touches)) > 50
     assert all(len(ladder) > 500 for ladder in market.ladders.values())
