@@ -241,7 +241,7 @@ class Market:
                 self._improve(Side.ASK, bids.best + step)
 
     def _improve(self, side: Side, price: int) -> None:
-        """Put a new touch: a quote that moves, unless it comes from afar, so that levels do not crowd behind the touch."""
+        """Put a new touch: a quote that moves, unless it comes from afar, lest levels crowd behind the touch."""
         old = self.ladders[side].best
         if abs(price - old) < self._gap_mean:
             self._set(side, old, 0)
