@@ -68,12 +68,14 @@ def demo(seconds: SecondsOption = 60.0, data: DirectoryOption = DATA_DEFAULT) ->
 
     Exit code 0 only if every trade, book and ticker that the exchanges sent stands in Parquet exactly once.
     """
+    from fluxforge_cli.account.report import print_steps  # noqa: PLC0415 - heavy
     from fluxforge_cli.screen.show import screen_for  # noqa: PLC0415 - heavy
     from fluxforge_cli.screen.terminal import terminal  # noqa: PLC0415 - heavy
     from fluxforge_cli.system.drive import drive  # noqa: PLC0415 - heavy
 
     console = terminal()
     directory = data.absolute()
+    asyncio.run(_end_former(directory))
     prepare(directory)
     console.print(f"demo: binance and kraken, simulated, for {seconds:.0f} s; data in {data}", highlight=False)
     with screen_for(console) as screen:
@@ -81,8 +83,20 @@ def demo(seconds: SecondsOption = 60.0, data: DirectoryOption = DATA_DEFAULT) ->
     closes = give_account(console, chosen, run)
     closes = _compare_with_exchange(console, chosen, directory) and closes
     _show_rows(chosen, directory)
+    print_steps(console, run.steps)
     _show_examples(console, data)
     raise typer.Exit(0 if closes else 1)
+
+
+async def _end_former(directory: Path) -> None:
+    """Stop the bus that a killed demo left behind; one that is in use raises UsageError."""
+    from fluxforge.adapters.embedded_nats import EmbeddedNats, running_url  # noqa: PLC0415 - heavy
+    from fluxforge.adapters.jetstream.options import MAX_PAYLOAD  # noqa: PLC0415 - heavy
+
+    if running_url(directory / "nats"):
+        former = EmbeddedNats(directory / "nats", MAX_PAYLOAD)
+        await former.start()
+        await former.stop()
 
 
 def prepare(directory: Path) -> None:
@@ -167,10 +181,10 @@ _ROWS: Final = {
         SELECT ts, exchange, symbol, side, price, amount, trade_id FROM trades ORDER BY ts DESC LIMIT 5""",
     "feature rows (hf), the last five": """
         SELECT ts, exchange, symbol, mid_price, spread, microprice, imbalance_L5, depth_0_5bps FROM hf
-        ORDER BY ts DESC LIMIT 5""",
+        ORDER BY ts DESC, exchange, symbol LIMIT 5""",
     "bars of 5 s, the last five": """
         SELECT ts, exchange, symbol, open, high, low, close, n_updates, trade_count FROM bars
-        WHERE duration = 5 ORDER BY ts DESC LIMIT 5""",
+        WHERE duration = 5 ORDER BY ts DESC, exchange, symbol LIMIT 5""",
 }
 
 _EXAMPLES: Final = (
@@ -190,7 +204,7 @@ def _show_rows(chosen: "Chosen", directory: Path) -> None:
 
 
 def _show_examples(console: "Console", data: Path) -> None:
-    console.print("Ask it yourself:")
-    where = "" if data == Path("data") else f" --data {data}"
+    console.print("\n[bold]Ask it yourself[/bold]")
+    command = sys.argv[0] if "/" in sys.argv[0] and not sys.argv[0].startswith("/") else "fluxforge"
     for sql in _EXAMPLES:
-        console.print(f'  fluxforge query{where} "{sql}"', markup=False, highlight=False, soft_wrap=True)
+        console.print(f'{command} query --data {data} "{sql}"', markup=False, highlight=False, soft_wrap=True)

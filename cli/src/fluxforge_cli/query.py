@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _TABLE_ROWS_MAX: Final = 200
 _WIDTH_MAX: Final = 100_000
 _FETCH_ROWS: Final = 1000
-_FLOAT_DIGITS: Final = 10
+_FLOAT_DIGITS: Final = 8
 
 Row = Sequence[object]
 
@@ -125,12 +125,14 @@ def print_table(columns: Sequence[str], rows: Iterator[Row], *, title: str | Non
 
     console = Console()
     shown = list(islice(rows, _TABLE_ROWS_MAX))
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold")
     for index, column in enumerate(columns):
         numeric = any(isinstance(row[index], int | float) for row in shown)
         table.add_column(column, justify="right" if numeric else "left", no_wrap=True)
     for row in shown:
         table.add_row(*(_cell(value) for value in row))
+    if title:
+        console.print(f"\n[bold]{title}[/bold]")
     width = console.measure(table, options=console.options.update(width=_WIDTH_MAX)).maximum
     if width <= console.width:
         console.print(table)

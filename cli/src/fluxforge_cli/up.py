@@ -20,6 +20,7 @@ def up(config: ConfigOption = None, data: DataOption = None, seconds: SecondsOpt
     Without nats.servers in the configuration it brings a NATS server of its own. It exits with 0 only when captured,
     sealed and processed counts agree.
     """
+    from fluxforge_cli.account.report import print_steps  # noqa: PLC0415 - heavy
     from fluxforge_cli.screen.show import screen_for  # noqa: PLC0415 - heavy
     from fluxforge_cli.screen.terminal import terminal  # noqa: PLC0415 - heavy
     from fluxforge_cli.system.drive import drive  # noqa: PLC0415 - heavy
@@ -29,22 +30,28 @@ def up(config: ConfigOption = None, data: DataOption = None, seconds: SecondsOpt
     console = terminal()
     with screen_for(console) as screen:
         run = drive(lambda shutdown: System(chosen, screen).run(shutdown, seconds=seconds))
-    raise typer.Exit(0 if give_account(console, chosen, run) else 1)
+    closes = give_account(console, chosen, run)
+    print_steps(console, run.steps)
+    raise typer.Exit(0 if closes else 1)
 
 
 def give_account(console: "Console", chosen: Chosen, run: "Run") -> bool:
-    """Print the balance of a run; return whether it closes.
+    """Print the balance of a run and add the step to it; return whether it closes.
 
     Raises:
         ServiceRefusedError: A service had refused its configuration, which ended the run.
     """
-    from fluxforge_cli.account.report import print_balance, print_steps  # noqa: PLC0415 - heavy
+    from fluxforge.adapters.system_clock import SystemClock  # noqa: PLC0415 - heavy
+    from fluxforge_cli.account.report import print_balance  # noqa: PLC0415 - heavy
     from fluxforge_cli.account.take import take_account  # noqa: PLC0415 - heavy
+    from fluxforge_cli.system.run import Step  # noqa: PLC0415 - heavy
 
     if run.refused:
         raise run.refused
+    clock = SystemClock()
+    begun_ns = clock.monotonic_ns()
     closes = print_balance(console, take_account(chosen.settings, run))
-    print_steps(console, run.steps)
+    run.steps.append(Step("count", (clock.monotonic_ns() - begun_ns) / 1e9))
     if closes:
         console.print("The balance closes.", style="green")
     return closes

@@ -13,12 +13,9 @@ from fluxforge_cli.system.run import Step
 
 def print_balance(console: Console, counts: Counts) -> bool:
     """Print what each place counted; return whether the balance closes."""
-    table = Table(title="captured = sealed = processed", title_justify="left", box=None, pad_edge=False)
-    table.add_column("exchange")
-    table.add_column("channel")
-    for heading in ("captured", "sealed", "processed"):
-        table.add_column(heading, justify="right")
-    table.add_column("")
+    console.print("\n[bold]Records captured = sealed = processed[/bold]", highlight=False)
+    console.print("by the collectors' last count, the manifests, and the Parquet files (control: commits)", style="dim")
+    table = _table("exchange", "channel", numbers=("captured", "sealed", "processed"))
     for line in lines(counts):
         processed = "off" if line.processed is None else f"{line.processed:,}"
         mark = Text("=", style="green") if line.balanced else Text("differs", style="red")
@@ -40,17 +37,9 @@ def print_differences(console: Console, found: Iterable[str]) -> bool:
 
 def print_deliveries(console: Console, deliveries: Sequence[Delivery]) -> bool:
     """Print what the exchange sent against what stands in Parquet; return whether they agree."""
-    table = Table(
-        title="sent by the exchange = in Parquet (trades: distinct ids)",
-        title_justify="left",
-        box=None,
-        pad_edge=False,
-    )
-    for heading in ("exchange", "symbol", "channel"):
-        table.add_column(heading)
-    table.add_column("sent", justify="right")
-    table.add_column("in Parquet", justify="right")
-    table.add_column("")
+    console.print("\n[bold]Sent by the exchange = in Parquet[/bold]", highlight=False)
+    console.print("by the simulator's ledger and DuckDB; trades: distinct ids, else frames and rows", style="dim")
+    table = _table("exchange", "symbol", "channel", numbers=("sent", "in Parquet"))
     for one in deliveries:
         mark = Text("=", style="green") if one.sent == one.stored else Text("differs", style="red")
         table.add_row(one.exchange, one.symbol, one.channel, f"{one.sent:,}", f"{one.stored:,}", mark)
@@ -58,7 +47,18 @@ def print_deliveries(console: Console, deliveries: Sequence[Delivery]) -> bool:
     return bool(deliveries) and all(one.sent == one.stored for one in deliveries)
 
 
-def print_steps(console: Console, steps: Iterable[Step]) -> None:
-    """Print how long each step took."""
+def print_steps(console: Console, steps: Sequence[Step]) -> None:
+    """Print how long each step took, and all of them."""
     text = ", ".join(f"{step.name} {step.seconds:.1f} s" for step in steps)
-    console.print(f"steps: {text}", highlight=False, soft_wrap=True)
+    total_s = sum(step.seconds for step in steps)
+    console.print(f"\n[bold]Time[/bold]\n{text}; together {total_s:.1f} s", highlight=False, soft_wrap=True)
+
+
+def _table(*texts: str, numbers: Sequence[str]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for heading in texts:
+        table.add_column(heading, no_wrap=True)
+    for heading in numbers:
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("")
+    return table

@@ -12,9 +12,11 @@ _FEEDS_MAX = 24
 
 def tables(view: View, *, title: str) -> RenderableType:
     """Return the live screen."""
-    parts: list[RenderableType] = [Text(title, style="bold"), _feeds(view.feeds), _lanes(view.lanes)]
+    parts: list[RenderableType] = [Text(title, style="bold"), "", _feeds(view.feeds), "", _lanes(view.lanes)]
     if view.etl:
-        parts.append(_etl(view.etl))
+        parts += ["", _etl(view.etl)]
+    if view.dropped or view.silent:
+        parts.append("")
     if view.dropped:
         parts.append(Text(f"{view.dropped:,} records dropped and named: the bus does not keep up", style="red"))
     if view.silent:
@@ -54,7 +56,7 @@ def _feeds(feeds: tuple[FeedRow, ...]) -> Table:
             Text("sound", style="green") if feed.sound else Text("not sound", style="yellow"),
         )
     if not feeds:
-        table.add_row(Text("waiting for the collectors", style="dim"))
+        table.add_row(Text("waiting for the first record of a collector", style="dim"))
     if len(feeds) > _FEEDS_MAX:
         rest = feeds[_FEEDS_MAX:]
         rate_hz = sum(feed.rate_hz or 0.0 for feed in rest)
