@@ -26,13 +26,14 @@ class _Update(NamedTuple):
     key: tuple[int, int]
 
 
-async def run_load(plan: LoadPlan, stage: MarketStage, clock: Clock) -> None:
-    """Wait for the subscriptions and books of a plan, then send all its frames."""
+async def run_load(plan: LoadPlan, stage: MarketStage, clock: Clock, started: asyncio.Event) -> None:
+    """Wait for the subscriptions and books of a plan, set `started`, then send all its frames."""
     symbols = await _ready(plan, stage, clock)
     updates = _updates(plan, [stage.floor.market(symbol) for symbol in symbols])
     if plan.rate_hz is None:
         updates = iter(await asyncio.to_thread(list, updates))
     await asyncio.sleep(max(0.0, plan.settle_s - _quiet_s(symbols, stage, clock)))
+    started.set()
     await _send(plan, updates, stage, clock)
 
 

@@ -22,6 +22,7 @@ from fluxforge_simulator.venues.catalog import VENUES
 class Simulator:
     """One run, as an async context manager: it listens inside, and its ledger is complete after.
 
+    `started` is set when the first frame of a recording or load is about to leave.
     `finished` is set when everything has been played and each connection has answered a ping sent behind its last
     frame: at the end of a recording or of a load. Made-up markets never finish.
     """
@@ -32,6 +33,7 @@ class Simulator:
         Raises:
             OptionError: an option cannot be used. Nothing was started.
         """
+        self.started = asyncio.Event()
         self.finished = asyncio.Event()
         self._options = options
         self._clock = clock or SystemClock()
@@ -114,7 +116,7 @@ class Simulator:
         """Play to the end, if there is one, and let each connection confirm that it has heard it all."""
         async with asyncio.TaskGroup() as plays:
             for stage in self._recordings:
-                plays.create_task(stage.play(self.ledger))
+                plays.create_task(stage.play(self.ledger, self.started))
             if self._options.load is not None:
                 plays.create_task(self._load(self._options.load))
         if not self._recordings and self._options.load is None:
@@ -129,4 +131,4 @@ class Simulator:
         stage = next((stage for stage in self._markets if stage.exchange.startswith("binance")), None)
         if stage is None:
             raise OptionError("load", str(plan), "binance or binanceus among the markets", "neither of them")
-        await run_load(plan, stage, self._clock)
+        await run_load(plan, stage, self._clock, self.started)

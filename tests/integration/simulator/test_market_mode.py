@@ -177,11 +177,13 @@ async def test_a_load_sends_every_frame_in_a_chain_and_finishes(
                 url = rewritten("https://api.binance.com/api/v3/depth", simulator.port)
                 async with session.get(url, params={"symbol": name, "limit": "1000"}) as response:
                     last[name] = (await response.json())["lastUpdateId"]
+            assert not simulator.started.is_set()
             for _ in range(plan.frames):
                 message = orjson.loads((await socket.receive()).data)
                 assert message["U"] == last[message["s"]] + 1
                 assert len(message["b"]) + len(message["a"]) == plan.levels
                 last[message["s"]] = message["u"]
+            assert simulator.started.is_set()
             assert not simulator.finished.is_set()
             with pytest.raises(TimeoutError):
                 await socket.receive(timeout=0.3)

@@ -125,10 +125,11 @@ class RecordingStage:
         answered = all(now_ns - self._answered_ns.get(symbol, now_ns) >= _FOLLOWS_BOOK_NS for symbol in books)
         return (settled or complete) and answered
 
-    async def play(self, ledger: Ledger) -> None:
-        """Wait until it is time, then play every frame."""
+    async def play(self, ledger: Ledger, started: asyncio.Event) -> None:
+        """Wait until it is time, set `started`, then play every frame."""
         while not self._is_ready():  # noqa: ASYNC110 - it becomes ready by time passing, too
             await asyncio.sleep(_POLL_S)
+        started.set()
         began_ns = self._clock.monotonic_ns()
         first_ns = self._recording.frames[0].recv_ns
         for index, frame in enumerate(self._recording.frames):
