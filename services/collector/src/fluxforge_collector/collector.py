@@ -40,6 +40,7 @@ class Collector:
         clock: Clock,
         events: CollectorEvents,
         boot: str,
+        drain_s: float = DRAIN_S,
     ) -> None:
         self._settings = settings
         self._source = source
@@ -47,6 +48,7 @@ class Collector:
         self._clock = clock
         self._events = events
         self._boot = boot
+        self._drain_s = drain_s
         self._writer: LaneWriter | None = None
         self._outbox: Outbox | None = None
         events.count_from(self.status)
@@ -94,7 +96,7 @@ class Collector:
         if rescued:
             raise BusUnavailableError(
                 f"drain of lane {self._settings.lane}",
-                f"{rescued} records are not stored after {DRAIN_S:.0f} s; they stand in the spool "
+                f"{rescued} records are not stored after {self._drain_s:g} s; they stand in the spool "
                 f"{str(self._settings.spool.directory)!r} and are sent at the next start",
             )
 
@@ -158,7 +160,7 @@ class Collector:
                 await asyncio.wait([capturing])
                 await self._source.close()
                 writer.stop("shutdown" if shutdown.requested else "failure")
-            await outbox.drain(DRAIN_S)
+            await outbox.drain(self._drain_s)
             for task in (sending, *beside):
                 task.cancel()
 

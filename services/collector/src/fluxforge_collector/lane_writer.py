@@ -196,9 +196,8 @@ class LaneWriter:
     def _recover(self, feed: LaneFeed, at_ns: int) -> None:
         feed.unsound = False
         capture_ns = self._enter(at_ns)
-        for control in self._holes.close(feed.key, at_ns=capture_ns):
-            self._write(control, capture_ns)
-            capture_ns = self._stamper.rise(capture_ns)
+        for position, control in enumerate(self._holes.close(feed.key, at_ns=capture_ns)):
+            self._write(control, self._stamper.rise(capture_ns) if position else capture_ns)
 
     def _drop(self, feed: LaneFeed, at_ns: int) -> None:
         feed.dropped += 1

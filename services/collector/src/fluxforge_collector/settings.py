@@ -99,7 +99,7 @@ def collector_settings(tree: Settings, exchange: str, shard: str) -> CollectorSe
         venue=_venue(exchange, chosen),
         limits=Limits(
             block_records_max=ingestion.batch_size,
-            block_bytes_max=min(ingestion.block_max_bytes, tree.nats.max_payload - _HEADROOM_BYTES),
+            block_bytes_max=ingestion.block_max_bytes,
             linger_s=ingestion.linger_ms / 1000,
             window_blocks=ingestion.window_blocks,
             waiting_records_max=ingestion.queue_maxsize,

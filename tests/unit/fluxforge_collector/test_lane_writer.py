@@ -1,0 +1,164 @@
+import hashlib
+
+import pytest
+
+from fluxforge.domain.control import After, Event, FeedKey
+from fluxforge_collector.holes import REPEAT_NS
+from fluxforge_collector.settings import Limits
+from tests.unit.fluxforge_collector.made import BEGIN_NS, BOOT, SECOND_NS, Desk
+
+BOOK_KEY = FeedKey("orderbook", "BTC-USDT")
+TRADES_KEY = FeedKey("trades", "BTC-USDT")
+
+
+def events_of(desk: Desk) -> list[str]:
+    return [line.event or f"{line.channel} {line.seq}" for line in desk.lines()]
+
+
+def test_a_feed_is_unsound_from_started_until_its_first_record() -> None:
+    desk = Desk()
+    desk.writer.start(None)
+    desk.record()
+    desk.record()
+    desk.record(desk.trades)
+    assert events_of(desk) == ["started", "resynced", "orderbook 1", "orderbook 2", "recovered", "trades 1"]
+    started, resynced = desk.controls[:2]
+    assert started.feeds == (BOOK_KEY, TRADES_KEY)
+    assert (resynced.hole, resynced.scope, resynced.from_ns) == (f"{BOOT}:1", BOOK_KEY, BEGIN_NS)
+    assert resynced.to_ns == BEGIN_NS + 1_000_000
+    assert not desk.book.unsound
+
+
+def test_capture_times_rise_strictly_over_records_and_control_records() -> None:
+    desk = Desk()
+    desk.writer.start(None)
+    for _ in range(5):
+        desk.record(pass_ns=0)
+        desk.record(desk.trades, pass_ns=0)
+    times = [line.capture_ns for line in desk.lines()]
+    assert times == list(range(BEGIN_NS, BEGIN_NS + len(times)))
+
+
+def test_seqs_count_each_feed_and_the_control_records_without_a_hole() -> None:
+    desk = Desk()
+    desk.writer.start(None)
+    for _ in range(3):
+        desk.record()
+        desk.record(desk.trades)
+    desk.writer.stop("shutdown")
+    seqs: dict[str, list[int]] = {}
+    for line in desk.lines():
+        seqs.setdefault(line.channel, []).append(line.seq)
+    assert seqs == {"orderbook": [1, 2, 3], "trades": [1, 2, 3], "control": [1, 2, 3, 4]}
+    assert desk.writer.captured == 10
+
+
+def test_started_says_where_the_lane_stood() -> None:
+    desk = Desk(last_ns=BEGIN_NS + 50)
+    desk.writer.start(After("0ld", 9, BEGIN_NS + 50))
+    (started,) = desk.lines()
+    assert started.control.after == After("0ld", 9, BEGIN_NS + 50)
+    assert started.capture_ns == BEGIN_NS + 51
+
+
+def test_a_disconnect_opens_a_hole_that_the_next_record_closes() -> None:
+    desk = Desk()
+    desk.writer.start(None)
+    desk.record()
+    desk.writer.note(Event.DISCONNECTED, [desk.book], reason="closed with code 1006", conn=3)
+    assert desk.book.unsound
+    desk.record()
+    disconnected, resynced = desk.controls[-2:]
+    assert (disconnected.hole, disconnected.scope, disconnected.reason) == (
+        f"{BOOT}:2",
+        BOOK_KEY,
+        "closed with code 1006",
+    )
+    assert (resynced.event, resynced.hole, resynced.from_ns) == (Event.RESYNCED, f"{BOOT}:2", disconnected.from_ns)
+
+
+def test_events_that_leave_feeds_sound_open_no_hole() -> None:
+    desk = Desk()
+    desk.writer.note(Event.SUBSCRIBED, [desk.book, desk.trades])
+    assert desk.controls[-1].hole is None
+    assert desk.controls[-1].feeds == (BOOK_KEY, TRADES_KEY)
+
+
+def test_no_record_enters_later_than_the_repeat_time_after_an_open_hole_was_told() -> None:
+    desk = Desk()
+    desk.writer.start(None)
+    desk.record()  # the book recovers, trades do not
+    for _ in range(70):
+        desk.record(pass_ns=SECOND_NS)
+    told_ns = 0
+    repeats = 0
+    for line in desk.lines():
+        if line.event == "started":
+            told_ns = line.capture_ns
+            repeats += line.control.repeat
+            assert line.control.hole == f"{BOOT}:1"
+        assert line.capture_ns < told_ns + REPEAT_NS
+    assert repeats == 2
+    assert desk.controls[-1].feeds == (TRADES_KEY,)
+
+
+def test_dropped_names_exactly_what_was_lost_before_the_first_record_accepted_after() -> None:
+    desk = Desk(limits=Limits(block_records_max=1, waiting_records_max=4))
+    desk.writer.start(None)
+    while not desk.buffer.refusing:
+        desk.record()
+    kept = desk.book.seq
+    for _ in range(5):
+        desk.record()
+    desk.record(desk.trades)
+    assert desk.writer.dropped == 6
+    taken = desk.lines()
+    assert not desk.buffer.refusing
+    desk.record()
+    after = desk.lines()[len(taken) :]
+    assert [line.event or line.channel for line in after] == ["dropped", "dropped", "resynced", "orderbook"]
+    book, trades = after[0].control, after[1].control
+    assert (book.scope, book.count, book.detail) == (BOOK_KEY, 5, {"first_seq": kept + 1, "last_seq": kept + 5})
+    assert (trades.scope, trades.count, trades.detail) == (TRADES_KEY, 1, {"first_seq": 1, "last_seq": 1})
+    assert after[-1].seq == kept + 6
+
+
+def test_what_is_still_dropped_at_the_end_is_named_before_stopped() -> None:
+    desk = Desk(limits=Limits(block_records_max=1, waiting_records_max=2))
+    while not desk.buffer.refusing:
+        desk.record()
+    desk.record()
+    desk.writer.stop("shutdown")
+    dropped, stopped = desk.lines()[-2:]
+    assert (dropped.event, dropped.data["count"], stopped.event) == ("dropped", 1, "stopped")
+    assert stopped.control.reason == "shutdown"
+
+
+def test_a_record_that_is_too_large_is_rejected_by_size_and_checksum_and_the_feed_lives_on() -> None:
+    desk = Desk(limits=Limits(record_bytes_max=400))
+    desk.record(data=b'"%b"' % (b"x" * 400))
+    desk.record()
+    rejected = next(line.control for line in desk.lines() if line.event == "rejected")
+    assert rejected.scope == BOOK_KEY
+    assert rejected.detail is not None
+    assert rejected.detail["seq"] == 1
+    assert len(str(rejected.detail["sha256"])) == len(hashlib.sha256().hexdigest())
+    assert [line.seq for line in desk.lines() if line.channel == "orderbook"] == [2]
+    assert desk.writer.dropped == 1
+
+
+@pytest.mark.parametrize(("step_ns", "reason"), [(SECOND_NS, "forward"), (-SECOND_NS, "backward")])
+def test_a_clock_step_is_told_before_the_record_that_met_it(step_ns: int, reason: str) -> None:
+    desk = Desk()
+    desk.record()
+    desk.clock.step_wall(step_ns)
+    desk.record()
+    *_, step, record = desk.lines()
+    assert (step.event, step.control.reason, record.channel) == ("clock_step", reason, "orderbook")
+    assert step.control.detail == {"step_ns": step_ns}
+
+
+def test_a_feed_that_was_not_announced_is_a_defect() -> None:
+    desk = Desk(feeds=(Desk().feeds[0],))
+    with pytest.raises(KeyError):
+        desk.writer.feed(Desk().feeds[1])

@@ -1,0 +1,111 @@
+from pathlib import Path
+
+import pytest
+
+from fluxforge.domain.block import BlockId
+from fluxforge.domain.errors import ConfigurationError, DurabilityError
+from fluxforge_collector.settings import SpoolSettings
+from fluxforge_collector.spool import Spool
+from tests.unit.fluxforge_collector.made import BOOT, chain
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> SpoolSettings:
+    return SpoolSettings(tmp_path / "spool", 1_000_000)
+
+
+def test_blocks_come_back_as_they_were_first_in_first_out(settings: SpoolSettings) -> None:
+    spool = Spool(settings)
+    blocks = chain(5)
+    spool.append(blocks[:3])
+    spool.append(blocks[3:])
+    assert [spool.next() for _ in range(6)] == [*blocks, None]
+
+
+def test_blocks_outlive_the_process(settings: SpoolSettings) -> None:
+    blocks = chain(5)
+    first = Spool(settings)
+    first.append(blocks)
+    first.next()  # handed on, not known to be stored
+    again = Spool(settings)
+    assert again.ids() == [block.id for block in blocks]
+    assert (again.first(), again.last()) == (blocks[0], blocks[-1])
+    assert again.records == 5
+    assert again.size_bytes == first.size_bytes
+
+
+def test_what_was_sent_before_is_kept_but_not_handed_on(settings: SpoolSettings) -> None:
+    blocks = chain(5)
+    spool = Spool(settings)
+    spool.append(blocks, sent=2)
+    assert spool.ids() == [block.id for block in blocks[2:]]
+    assert Spool(settings).ids() == [block.id for block in blocks]
+
+
+def test_a_file_goes_only_when_all_of_it_is_stored(settings: SpoolSettings) -> None:
+    blocks = chain(3)
+    spool = Spool(settings)
+    spool.append(blocks)
+    spool.retire(())
+    assert not spool.is_empty
+    while spool.next():
+        pass
+    spool.retire([blocks[-1].id])
+    assert not spool.is_empty
+    spool.retire(())
+    assert spool.is_empty
+    assert (spool.size_bytes, list(settings.directory.iterdir())) == (0, [])
+
+
+def test_blocks_up_to_one_that_stands_on_the_bus_are_skipped(settings: SpoolSettings) -> None:
+    blocks = chain(5)
+    spool = Spool(settings)
+    spool.append(blocks)
+    assert spool.skip_through(blocks[2].id) == 3
+    assert spool.next() == blocks[3]
+
+
+@pytest.mark.parametrize("cut", [1, 30, 60])
+def test_a_torn_tail_is_cut_off_and_everything_before_it_kept(settings: SpoolSettings, cut: int) -> None:
+    blocks = chain(3, size=50)
+    Spool(settings).append(blocks)
+    (path,) = settings.directory.iterdir()
+    path.write_bytes(path.read_bytes()[:-cut])
+    spool = Spool(settings)
+    assert spool.ids() == [block.id for block in blocks[:2]]
+    spool.append([blocks[2]])
+    assert [spool.next() for _ in range(3)] == blocks
+
+
+def test_a_block_that_changed_on_disk_is_not_handed_on(settings: SpoolSettings) -> None:
+    spool = Spool(settings)
+    spool.append(chain(1, size=50))
+    (path,) = settings.directory.iterdir()
+    path.write_bytes(path.read_bytes().replace(b"yyyyy", b"yyzyy", 1))
+    with pytest.raises(DurabilityError, match=f"{BOOT}:1"):
+        spool.next()
+
+
+def test_a_full_spool_has_no_room(settings: SpoolSettings) -> None:
+    spool = Spool(SpoolSettings(settings.directory, 500))
+    assert spool.has_room(400)
+    spool.append(chain(1, size=200))
+    assert not spool.has_room(400)
+
+
+def test_a_directory_that_cannot_be_written_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigurationError, match=r"file/spool.*ingestion\.spool_dir"):
+        Spool(SpoolSettings(tmp_path / "file" / "spool", 500))
+
+
+def test_new_files_are_named_behind_the_old_ones(settings: SpoolSettings) -> None:
+    first = chain(2)
+    Spool(settings).append(first)
+    spool = Spool(settings)
+    while spool.next():
+        pass
+    spool.retire(())
+    more = chain(2, first=3, after=first[-1].id)
+    spool.append(more)
+    assert Spool(settings).ids() == [BlockId(BOOT, 3), BlockId(BOOT, 4)]
