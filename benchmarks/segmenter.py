@@ -1,4 +1,4 @@
-"""The segmenter's cost: CPU seconds of its process from a lane's stream to sealed segments, on a real server that syncs.
+"""The segmenter's cost: CPU seconds of its process from a lane's stream to sealed segments, on a server that syncs.
 
 Prints MB of NDJSON per CPU second (user + system, start of the interpreter included), median of three runs, beside the
 bare operation: a process that only reads the same stream. Run: `.venv/bin/python benchmarks/segmenter.py [--mb 400]`.
@@ -115,10 +115,9 @@ async def sealing(bus: JetStreamBus, lane: Lane, last: int, url: str, data: Path
         "FLUXFORGE__LOG_LEVEL": "ERROR",
     }
     began_s = time.monotonic()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "fluxforge_segmenter"], env=environment, stdout=subprocess.DEVNULL
+    process = await asyncio.to_thread(
+        subprocess.Popen, [sys.executable, "-m", "fluxforge_segmenter"], env=environment, stdout=subprocess.DEVNULL
     )
-    process.send_signal(0)
     while True:
         found = await bus.states.get(lane)
         assert found is not None
@@ -132,7 +131,8 @@ async def sealing(bus: JetStreamBus, lane: Lane, last: int, url: str, data: Path
 
 async def reading(lane: Lane, last: int, url: str) -> Cost:
     began_s = time.monotonic()
-    process = subprocess.Popen([sys.executable, __file__, "--read", url, str(lane), str(last)])
+    command = [sys.executable, __file__, "--read", url, str(lane), str(last)]
+    process = await asyncio.to_thread(subprocess.Popen, command)
     return await asyncio.to_thread(waited, process, began_s)
 
 
@@ -153,10 +153,9 @@ def sealed_bytes(data: Path, lane: Lane) -> int:
     return sum(Manifest.from_json(path.read_bytes()).size_bytes for path in folder.glob("*.manifest.json"))
 
 
-async def measure(size_bytes: int) -> dict[str, object]:
-    blocks = made_blocks(size_bytes)
-    made = sum(len(block.payload) for block in blocks)
-    seal_runs, read_runs = [], []
+async def measured(blocks: list[Block], made: int) -> tuple[list[Cost], list[Cost]]:
+    """The costs of sealing and of reading alone, in turn, each run in a lane of its own."""
+    sealed, only_read = [], []
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         data = Path(folder)
         server = EmbeddedNats(data / "nats", 8_388_608)
@@ -169,14 +168,21 @@ async def measure(size_bytes: int) -> dict[str, object]:
                 lane = Lane("ccxt", f"bench{run}", "0of1")
                 await bus.streams.create(lane, 1)
                 await publish(bus, lane, blocks)
-                read_runs.append(await reading(lane, len(blocks), server.url))
-                seal_runs.append(await sealing(bus, lane, len(blocks), server.url, data))
+                only_read.append(await reading(lane, len(blocks), server.url))
+                sealed.append(await sealing(bus, lane, len(blocks), server.url, data))
                 assert sealed_bytes(data, lane) == made
         finally:
             await bus.close()
             await server.stop()
-    sealing_rate = statistics.median(cost.mb_per_s(made) for cost in seal_runs)
-    reading_rate = statistics.median(cost.mb_per_s(made) for cost in read_runs)
+    return sealed, only_read
+
+
+async def measure(size_bytes: int) -> dict[str, object]:
+    blocks = made_blocks(size_bytes)
+    made = sum(len(block.payload) for block in blocks)
+    sealed, only_read = await measured(blocks, made)
+    sealing_rate = statistics.median(cost.mb_per_s(made) for cost in sealed)
+    reading_rate = statistics.median(cost.mb_per_s(made) for cost in only_read)
     return {
         "benchmark": "segmenter",
         "mb": round(made / MB, 1),
@@ -186,8 +192,8 @@ async def measure(size_bytes: int) -> dict[str, object]:
         "target_mb_per_cpu_s": TARGET_MB_PER_S,
         "read_only_mb_per_cpu_s": round(reading_rate, 1),
         "ratio_to_read_only": round(reading_rate / sealing_rate, 2),
-        "cpu_s": [round(cost.cpu_s, 2) for cost in seal_runs],
-        "wall_s": [round(cost.wall_s, 2) for cost in seal_runs],
+        "cpu_s": [round(cost.cpu_s, 2) for cost in sealed],
+        "wall_s": [round(cost.wall_s, 2) for cost in sealed],
         "ok": sealing_rate >= TARGET_MB_PER_S,
     }
 

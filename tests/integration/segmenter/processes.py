@@ -67,7 +67,7 @@ class Rig:
             sys.stderr.write(self.log.read_text())  # pytest shows it where the test fails
 
     async def drain(self, process: asyncio.subprocess.Process) -> SegmenterStatus:
-        """Ask for the end by SIGTERM, expect it in order, and return the final status."""
+        """Ask a segmenter that holds its lane to end, expect it in order, and return the final status."""
         process.send_signal(signal.SIGTERM)
         out, _ = await asyncio.wait_for(process.communicate(), 30)
         assert process.returncode == 0
