@@ -64,7 +64,6 @@ def differences(counts: Counts) -> list[str]:
     A difference of an exchange is explained when quarantined lines, or dropped records, add up to exactly it.
     """
     return [
-        *counts.unknown,
         *_stage(counts.captured, counts.sealed, counts.dropped, "captured", "sealed"),
         *_stage(
             {key: count for key, count in counts.sealed.items() if key[1] not in counts.unprocessed},

@@ -1,6 +1,6 @@
 """The report of a run: the balance as a table, what differs in words, the time of each step."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -24,15 +24,12 @@ def print_balance(console: Console, counts: Counts) -> bool:
     for exchange, count in (*counts.quarantined.items(), *counts.dropped.items()):
         if count:
             console.print(f"{exchange}: {count:,} records are named in quarantine or as dropped", highlight=False)
-    return print_differences(console, differences(counts))
-
-
-def print_differences(console: Console, found: Iterable[str]) -> bool:
-    """Print each difference; return whether there was none."""
-    found = list(found)
+    found = differences(counts)
     for text in found:
         console.print(Text(f"differs: {text}", style="red"))
-    return not found
+    for text in counts.unknown:
+        console.print(Text(f"unknown: {text}", style="red"))
+    return not found and not counts.unknown
 
 
 def print_deliveries(console: Console, deliveries: Sequence[Delivery]) -> bool:

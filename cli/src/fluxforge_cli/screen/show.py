@@ -11,6 +11,8 @@ from fluxforge_cli.screen.tables import line, tables
 from fluxforge_cli.screen.view import View
 
 LINE_EVERY_S: Final = 5.0
+DRAINING: Final = "draining"
+"""What the name of every phase of a drain begins with."""
 
 
 class Screen(Protocol):
@@ -87,7 +89,7 @@ class PlainScreen(Screen):
     @override
     def show(self, view: View, *, phase: str, elapsed_s: float) -> None:
         if elapsed_s >= self._due_s or phase != self._phase:
-            self.say(f"{elapsed_s:4.0f} s  {phase}: {line(view)}")
+            self.say(f"{elapsed_s:4.0f} s  {phase}: {line(view, draining=phase.startswith(DRAINING))}")
             self._due_s = elapsed_s + LINE_EVERY_S
             self._phase = phase
 

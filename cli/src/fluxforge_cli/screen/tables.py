@@ -24,8 +24,8 @@ def tables(view: View, *, title: str) -> RenderableType:
     return Group(*parts)
 
 
-def line(view: View) -> str:
-    """Return the same in one line, for a log or a pipe."""
+def line(view: View, *, draining: bool = False) -> str:
+    """Return the same in one line, for a log or a pipe; in a drain it is no news that feeds are not sound."""
     segments = sum(lane.segments for lane in view.lanes)
     sealed = sum(lane.records for lane in view.lanes)
     text = f"captured {view.captured:,} ({view.rate_hz:,.0f}/s) | sealed {sealed:,} in {segments:,} segments"
@@ -33,7 +33,7 @@ def line(view: View) -> str:
         text += f" | parquet {sum(view.etl.rows.values()):,} rows of {view.etl.records:,} records"
         text += f", backlog {view.etl.backlog:,}"
     unsound = sum(1 for feed in view.feeds if not feed.sound)
-    if unsound:
+    if unsound and not draining:
         text += f" | {unsound} of {len(view.feeds)} feeds not sound"
     if view.dropped:
         text += f" | dropped {view.dropped:,}"

@@ -64,11 +64,13 @@ class History:
 
     newest: dict[str, Status] = field(default_factory=dict)
     _past: dict[str, deque[CollectorStatus]] = field(default_factory=dict)
-    _ended: set[str] = field(default_factory=set)
+    _ended: dict[type[Status], Sequence[Status]] = field(default_factory=dict)
 
     def hear(self, statuses: Mapping[str, Status]) -> None:
         """Take in the newest status of each subject that was heard."""
         for subject, status in statuses.items():
+            if type(status) in self._ended:
+                continue  # said before its last word, and heard after
             self.newest[subject] = status
             if isinstance(status, CollectorStatus):
                 past = self._past.setdefault(subject, deque())
@@ -79,22 +81,19 @@ class History:
                     past.popleft()
 
     def end(self, kind: type[Status], last: Sequence[Status]) -> None:
-        """Put the last words of all processes of a kind in the place of what they said before."""
+        """Put the last words of all processes of a kind in the place of all that they said before and after."""
         self.newest = {subject: status for subject, status in self.newest.items() if not isinstance(status, kind)}
         if kind is CollectorStatus:
             self._past.clear()
-        for number, status in enumerate(last):
-            subject = f"ended.{kind.__name__}.{number}"
-            self._ended.add(subject)
-            self.newest[subject] = status
+        self._ended[kind] = last
 
     def view(self, now_ns: int) -> View:
         """Return what there is to show at `now_ns` (ns UTC)."""
-        collectors = [s for s in self.newest.values() if isinstance(s, CollectorStatus)]
-        segmenters = [s for s in self.newest.values() if isinstance(s, SegmenterStatus)]
-        workers = [s for s in self.newest.values() if isinstance(s, EtlStatus)]
+        statuses = [*self.newest.values(), *(status for last in self._ended.values() for status in last)]
+        collectors = [s for s in statuses if isinstance(s, CollectorStatus)]
+        segmenters = [s for s in statuses if isinstance(s, SegmenterStatus)]
+        workers = [s for s in statuses if isinstance(s, EtlStatus)]
         feeds = [row for subject, past in self._past.items() if past for row in _feed_rows(past[0], past[-1])]
-        heard = {subject: status for subject, status in self.newest.items() if subject not in self._ended}
         return View(
             feeds=tuple(sorted(feeds, key=lambda row: (row.exchange, row.symbol, row.channel))),
             lanes=tuple(lane for status in segmenters for lane in status.lanes),
@@ -102,7 +101,7 @@ class History:
             captured=sum(status.captured for status in collectors),
             waiting=sum(status.waiting for status in collectors),
             dropped=sum(status.dropped for status in collectors),
-            silent=tuple(sorted(s for s, status in heard.items() if now_ns - status.at_ns > _STALE_NS)),
+            silent=tuple(sorted(s for s, status in self.newest.items() if now_ns - status.at_ns > _STALE_NS)),
         )
 
 

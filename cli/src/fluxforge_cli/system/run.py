@@ -17,7 +17,7 @@ from fluxforge.domain.status import CollectorStatus, EtlStatus, SegmenterStatus,
 from fluxforge.ports.bus import Bus
 from fluxforge.runtime.lifecycle import DRAIN_DEADLINE_S, Shutdown
 from fluxforge_cli.options import Chosen
-from fluxforge_cli.screen.show import Screen
+from fluxforge_cli.screen.show import DRAINING, Screen
 from fluxforge_cli.screen.view import History
 from fluxforge_cli.stores import probe
 from fluxforge_cli.system.bus_home import BusHome
@@ -133,6 +133,7 @@ class System:
             self._phase = "capturing"
             await _first_of(shutdown, seconds)
             self._close_step("capture")
+            self._phase = DRAINING
             if before_drain and not self._run.refused:
                 await before_drain()
             await self._drain(bus)
@@ -164,16 +165,16 @@ class System:
             self._screen.show(self._history.view(self._clock.wall_ns()), phase=self._phase, elapsed_s=elapsed_s)
 
     async def _drain(self, bus: Bus) -> None:
-        self._phase = "draining: collectors"
+        self._phase = f"{DRAINING}: collectors"
         await self._drain_role(Role.COLLECTOR)
         for service in self._of(Role.COLLECTOR):
             self._run.collectors += [s for s in service.final_statuses() if isinstance(s, CollectorStatus)]
         self._close_step("drain collectors")
-        self._phase = "draining: sealing"
+        self._phase = f"{DRAINING}: sealing"
         await self._until("the segmenter has read every lane to its end", lambda: self._lanes_read(bus))
         await self._drain_role(Role.SEGMENTER)
         self._close_step("seal the rest")
-        self._phase = "draining: processing"
+        self._phase = f"{DRAINING}: processing"
         await self._until("the ETL has nothing left to do", lambda: _work_done(bus))
         await self._drain_role(Role.ETL)
         self._close_step("process the rest")

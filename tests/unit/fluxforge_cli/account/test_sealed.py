@@ -1,0 +1,95 @@
+from fluxforge.adapters.memory.store import MemoryStore
+from fluxforge.domain.commit import CommitRecord
+from fluxforge.domain.lane import Lane
+from fluxforge.domain.layout import Layout
+from fluxforge.domain.segment import FeedSeqs, Manifest
+from fluxforge_cli.account.sealed import committed_control, quarantined, sealed, segments
+from fluxforge_cli.segments import state
+
+LANE = Lane("ccxt", "binance", "0of1")
+LAYOUT = Layout()
+
+
+def feed(channel: str, symbol: str | None, boot: str, count: int) -> FeedSeqs:
+    return FeedSeqs(channel, symbol, boot, ((1, count),), count)
+
+
+def manifest(name: str, *feeds: FeedSeqs) -> Manifest:
+    return Manifest(
+        name=name,
+        file=f"{name}.ndjson",
+        source="ccxt",
+        exchange="binance",
+        shard="0of1",
+        epoch=1,
+        first=1,
+        last=2,
+        records=sum(one.count for one in feeds),
+        size_bytes=100,
+        sha256="00",
+        first_capture_ns=1,
+        last_capture_ns=2,
+        feeds=feeds,
+        last_seqs=(),
+        holes=(),
+        last_block="b:2",
+        previous=None,
+        final=False,
+        created_ns=3,
+        software="test",
+    )
+
+
+def commit(of: Manifest, *, attempt: int = 1, lost: int = 0) -> CommitRecord:
+    return CommitRecord(
+        lane=str(LANE),
+        segment=of.name,
+        identity=of.identity,
+        attempt=attempt,
+        parts=(),
+        records=of.records,
+        quarantined=lost,
+        feeds=of.feeds,
+        schema_version=1,
+        feature_version=1,
+        software="test",
+        created_ns=4,
+    )
+
+
+def store_with(*manifests: Manifest) -> MemoryStore:
+    store = MemoryStore()
+    for one in manifests:
+        store.create(LAYOUT.manifest_key(LANE, one.name), one.to_json())
+        store.create(LAYOUT.segment_key(LANE, one.file), b"x")
+    return store
+
+
+def test_records_are_counted_by_feed_for_these_boots_alone() -> None:
+    a = manifest("segment_20261122T10_00001", feed("trades", "A-B", "old", 5), feed("trades", "A-B", "new", 3))
+    b = manifest("segment_20261122T10_00002", feed("trades", "A-B", "new", 4), feed("control", None, "new", 1))
+    found = segments(store_with(a, b), LAYOUT)
+    assert sealed(found, {"new"}) == {("binance", "trades", "A-B"): 7, ("binance", "control", None): 1}
+
+
+def test_control_records_and_quarantine_come_from_commits() -> None:
+    one = manifest("segment_20261122T10_00001", feed("trades", "A-B", "new", 3), feed("control", None, "new", 2))
+    other = manifest("segment_20261122T10_00002", feed("trades", "A-B", "old", 3))
+    store = store_with(one, other)
+    assert committed_control(segments(store, LAYOUT), {"new"}) == {}
+    store.create(LAYOUT.commit_key(LANE, one.name), commit(one, lost=1).to_json())
+    store.create(LAYOUT.commit_key(LANE, other.name), commit(other, lost=9).to_json())
+    found = segments(store, LAYOUT)
+    assert committed_control(found, {"new"}) == {("binance", "control", None): 2}
+    assert quarantined(found, {"new"}) == {"binance": 1}
+
+
+def test_the_newest_commit_counts_and_the_state_says_how_far_it_came() -> None:
+    one = manifest("segment_20261122T10_00001", feed("trades", "A-B", "new", 3))
+    store = store_with(one)
+    assert state(segments(store, LAYOUT)[0]) == "sealed"
+    store.create(LAYOUT.commit_key(LANE, one.name), commit(one).to_json())
+    assert state(segments(store, LAYOUT)[0]) == "committed"
+    store.create(LAYOUT.commit_key(LANE, one.name, 2), commit(one, attempt=2, lost=2).to_json())
+    store.create(LAYOUT.placed_key(LANE, one.name), b"")
+    assert state(segments(store, LAYOUT)[0]) == "in Parquet, 2 quarantined"
