@@ -139,7 +139,7 @@ class _OpenPart:
     def _flush(self) -> None:
         if self._waiting:
             table = pa.concat_tables(self._waiting).unify_dictionaries()
-            self._writer.write_table(table, row_group_size=_ROW_GROUP_ROWS)
+            self._writer.write_table(table, row_group_size=2 * _ROW_GROUP_ROWS)  # no small rest in a group of its own
             self._waiting, self._waiting_rows, self._waiting_bytes = [], 0, 0
 
 

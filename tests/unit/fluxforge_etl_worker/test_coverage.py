@@ -1,0 +1,95 @@
+import pytest
+
+from fluxforge.domain.control import After, Control, Event, FeedKey
+from tests.unit.fluxforge_etl_worker.samples import ASKS, BIDS, T0, Recording, S, forged, rows_of
+
+BOOK = FeedKey("orderbook", "BTC-USDT")
+TRADES = FeedKey("trades", "BTC-USDT")
+
+
+def test_every_control_record_gives_a_row_per_affected_feed():
+    recording = Recording()
+    recording.book(T0, BIDS, ASKS)
+    gap = Control(
+        Event.GAP, hole="b:1", scope=BOOK, reason="sequence", from_ns=T0 + 5, to_ns=None, count=3, repeat=False
+    )
+    recording.control(T0 + S, gap)
+    recording.control(T0 + 2 * S, Control(Event.DISCONNECTED, feeds=(BOOK, TRADES), reason="reset"))
+    rows = rows_of(forged(recording.body), "coverage")
+    assert [(row["event"], row["channel"], row["symbol"]) for row in rows] == [
+        ("gap", "orderbook", "BTC-USDT"),
+        ("disconnected", "orderbook", "BTC-USDT"),
+        ("disconnected", "trades", "BTC-USDT"),
+    ]
+    first = rows[0]
+    assert (first["hole"], first["from_ns"], first["to_ns"], first["count"]) == ("b:1", T0 + 5, None, 3)
+    assert (first["market"], first["detector"], first["boot"], first["seq"]) == ("BTC/USDT", "collector", "9f3c21ab", 1)
+    assert first["ts_ns"] == T0
+    assert rows[1]["from_ns"] == T0 + 2 * S
+
+
+def test_a_record_that_names_no_feed_speaks_of_the_whole_lane():
+    recording = Recording()
+    recording.control(T0, Control(Event.CLOCK_STEP, reason="forward"))
+    (row,) = rows_of(forged(recording.body), "coverage")
+    assert (row["channel"], row["symbol"], row["market"]) == ("*", "*", "*")
+
+
+@pytest.mark.parametrize(
+    ("bids", "asks", "event"),
+    [
+        ([], ASKS, "empty"),
+        (BIDS, [], "empty"),
+        ([], [], "empty"),
+        (BIDS, [[100.0, 1.0]], "crossed"),
+        ([[-1.0, 1.0]], ASKS, "crossed"),
+        ([[99.0, 1.0], [100.0, 1.0]], ASKS, "crossed"),
+        (BIDS, [[101.0, -1.0]], "crossed"),
+        ([[0.0, 1.0]], ASKS, "crossed"),
+    ],
+)
+def test_an_invalid_book_is_listed_gives_no_features_and_stays_in_books(bids, asks, event):
+    recording = Recording()
+    recording.book(T0, BIDS, ASKS)
+    recording.book(T0 + S, bids, asks)
+    recording.book(T0 + 3 * S, BIDS, ASKS)
+    result = forged(recording.body)
+    (row,) = rows_of(result, "coverage")
+    assert (row["event"], row["from_ns"], row["to_ns"], row["seq"], row["detector"]) == (
+        event,
+        T0 + S,
+        T0 + S,
+        2,
+        "etl",
+    )
+    assert [found["seq"] for found in rows_of(result, "orderbook/hf")] == [1, 3]
+    assert [found["seq"] for found in rows_of(result, "orderbook/books")] == [1, 2, 3]
+    assert [found["n_updates"] for found in rows_of(result, "orderbook/bars") if found["duration"] == 1] == [1, 1]
+
+
+def test_a_start_without_a_stop_before_it_is_a_crash_hole_per_feed():
+    recording = Recording(boot="01dboot0")
+    recording.book(T0, BIDS, ASKS)
+    recording.boot = "newboot0"
+    started = Control(Event.STARTED, feeds=(BOOK, TRADES), after=After("01dboot0", 4, T0))
+    recording.control(T0 + 9 * S, started)
+    rows = [row for row in rows_of(forged(recording.body), "coverage") if row["event"] == "crash"]
+    assert [(row["channel"], row["from_ns"], row["to_ns"]) for row in rows] == [
+        ("orderbook", T0, T0 + 9 * S),
+        ("trades", T0, T0 + 9 * S),
+    ]
+
+
+def test_a_start_after_a_stop_is_no_crash():
+    recording = Recording(boot="01dboot0")
+    recording.book(T0, BIDS, ASKS)
+    recording.control(T0 + 1, Control(Event.STOPPED, feeds=(BOOK,)))
+    recording.boot = "newboot0"
+    recording.control(T0 + 9 * S, Control(Event.STARTED, feeds=(BOOK,), after=After("01dboot0", 4, T0 + 1)))
+    assert [row["event"] for row in rows_of(forged(recording.body), "coverage")] == ["stopped", "started"]
+
+
+def test_a_start_that_reaches_back_to_what_is_gone_names_no_crash():
+    recording = Recording()
+    recording.control(T0, Control(Event.STARTED, feeds=(BOOK,), after=After("01dboot0", 4, T0 - S)))
+    assert [row["event"] for row in rows_of(forged(recording.body), "coverage")] == ["started"]

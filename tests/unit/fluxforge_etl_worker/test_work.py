@@ -1,0 +1,274 @@
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+import pytest
+from typing_extensions import override
+
+from fluxforge.adapters.memory.store import MemoryStore
+from fluxforge.domain.commit import CommitRecord
+from fluxforge.domain.control import After, Control, Event, FeedKey
+from fluxforge.domain.errors import ObjectNotFoundError, SegmentCorruptError
+from fluxforge.domain.partition import Dataset
+from fluxforge.domain.segment import PreviousSegment
+from fluxforge.ports.store import Store
+from fluxforge_etl_worker.attempts import CommitMismatchError
+from tests.unit.fluxforge_etl_worker.samples import (
+    ASKS,
+    BIDS,
+    LANE,
+    MS,
+    SEGMENT,
+    T0,
+    Recording,
+    S,
+    dataset_rows,
+    manifest_of,
+    options,
+    stored,
+    trade,
+    worker_on,
+)
+
+DATASETS = ["ticker", "trades", "orderbook/books", "orderbook/hf", "orderbook/bars", "coverage"]
+
+
+class KilledError(BaseException):
+    """The process dies here."""
+
+
+class MortalStore(Store):
+    """Passes everything on; after `lives` writes the process is dead, before or after the last one took effect."""
+
+    def __init__(self, inner: MemoryStore, lives: int, *, after: bool) -> None:
+        self.inner = inner
+        self.lives = lives
+        self.after = after
+
+    def _write(self, act, *arguments):
+        self.lives -= 1
+        if self.lives < 0 and not self.after:
+            raise KilledError
+        act(*arguments)
+        if self.lives < 0:
+            raise KilledError
+
+    @override
+    def create(self, key: str, body: bytes) -> None:
+        self._write(self.inner.create, key, body)
+
+    @override
+    def adopt(self, key: str, path: Path) -> None:
+        self._write(self.inner.adopt, key, path)
+
+    @override
+    def move(self, key: str, target: str) -> None:
+        self._write(self.inner.move, key, target)
+
+    @override
+    def delete(self, key: str) -> None:
+        self._write(self.inner.delete, key)
+
+    @override
+    def read(self, key: str, *, offset: int = 0, length: int | None = None) -> bytes:
+        return self.inner.read(key, offset=offset, length=length)
+
+    @override
+    def size(self, key: str) -> int | None:
+        return self.inner.size(key)
+
+    @override
+    def keys(self, prefix: str) -> Iterator[str]:
+        return self.inner.keys(prefix)
+
+
+def a_recording() -> Recording:
+    recording = Recording()
+    feeds = (FeedKey("orderbook", "BTC-USDT"), FeedKey("trades", "BTC-USDT"))
+    recording.control(T0, Control(Event.STARTED, feeds=feeds))
+    for n in range(1, 40):
+        at = T0 + n * 100 * MS
+        recording.book(at, BIDS, ASKS)
+        recording.trades(at + 1, trade(str(n), "buy", 100.0 + n, 1.0))
+        recording.ticker(at + 2, last=float(n), bid=1.0)
+    recording.lines.append(b"not a record\n")
+    return recording
+
+
+def contents(store: MemoryStore) -> dict[str, list[str]]:
+    return {name: sorted(str(row) for row in dataset_rows(store, name)) for name in DATASETS}
+
+
+def test_a_segment_becomes_parts_a_commit_and_a_mark():
+    store = MemoryStore()
+    body = a_recording().body
+    stored(store, body)
+    outcome = worker_on(store).process(LANE, SEGMENT)
+    assert outcome.forged
+    assert (outcome.records, outcome.quarantined) == (body.count(b"\n"), 1)
+    assert outcome.rows["trades"] == outcome.rows["ticker"] == outcome.rows["orderbook/books"] == 39
+    commit = CommitRecord.from_json(store.read(f"commits/{LANE}/{SEGMENT}.json"))
+    for part in commit.parts:
+        assert store.size(part.final_key) == part.size_bytes
+        assert part.final_key.endswith(f"/part_{LANE}_{SEGMENT}.parquet")
+    assert {feed.channel: feed.count for feed in commit.feeds} == {
+        "control": 1,
+        "orderbook": 39,
+        "ticker": 39,
+        "trades": 39,
+    }
+    assert store.size(f"commits/{LANE}/{SEGMENT}.placed") is not None
+    (line,) = store.read(f"quarantine/{LANE}/{SEGMENT}.ndjson").splitlines()
+    quarantined = orjson.loads(line)
+    assert quarantined["line"] == "not a record"
+    assert quarantined["offset"] == body.index(b"not a record")
+    assert list(store.keys(".tmp")) == []
+
+
+def test_processing_twice_changes_nothing():
+    store = MemoryStore()
+    stored(store, a_recording().body)
+    first = worker_on(store).process(LANE, SEGMENT)
+    before = {key: store.read(key) for key in store.keys("")}
+    again = worker_on(store).process(LANE, SEGMENT)
+    assert {key: store.read(key) for key in store.keys("")} == before
+    assert (first.forged, again.forged) == (True, False)
+    assert again.rows == first.rows
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_killed_at_any_write_and_started_again_it_ends_the_same(after):
+    body = a_recording().body
+    reference = MemoryStore()
+    stored(reference, body)
+    worker_on(reference).process(LANE, SEGMENT)
+    lives = 0
+    while True:
+        store = MemoryStore()
+        stored(store, body)
+        mortal = MortalStore(store, lives, after=after)
+        try:
+            worker_on(mortal).process(LANE, SEGMENT)
+        except KilledError:
+            worker_on(store).process(LANE, SEGMENT)
+        else:
+            break
+        assert contents(store) == contents(reference), lives
+        assert list(store.keys(".tmp")) == [], lives
+        assert store.size(f"commits/{LANE}/{SEGMENT}.placed") is not None
+        lives += 1
+    assert lives >= 15  # quarantine, six parts written, commit, six placed, mark
+
+
+def test_of_two_workers_at_once_one_commits_and_no_row_is_there_twice():
+    store = MemoryStore()
+    stored(store, a_recording().body)
+    outcomes = []
+    threads = [
+        threading.Thread(target=lambda: outcomes.append(worker_on(store).process(LANE, SEGMENT))) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(outcomes) == 4
+    assert sum(outcome.forged for outcome in outcomes) == 1
+    assert len(dataset_rows(store, Dataset.TRADES)) == 39
+
+
+def test_a_lost_part_is_made_again_under_a_commit_that_supersedes():
+    store = MemoryStore()
+    stored(store, a_recording().body)
+    worker = worker_on(store)
+    worker.process(LANE, SEGMENT)
+    reference = contents(store)
+    store.delete(f"commits/{LANE}/{SEGMENT}.placed")
+    lost = next(key for key in store.keys("processed/ccxt/trades"))
+    store.delete(lost)
+    worker.process(LANE, SEGMENT)
+    assert contents(store) == reference
+    again = CommitRecord.from_json(store.read(f"commits/{LANE}/{SEGMENT}.r2.json"))
+    assert again.attempt == 2
+    assert list(store.keys(".tmp")) == []
+
+
+def test_a_segment_whose_bytes_changed_is_refused_before_anything_is_committed():
+    store = MemoryStore()
+    body = a_recording().body
+    manifest = manifest_of(body)
+    stored(store, body.replace(b'"amount":1.0', b'"amount":2.0', 1), manifest)
+    with pytest.raises(SegmentCorruptError, match="sha256"):
+        worker_on(store).process(LANE, SEGMENT)
+    assert list(store.keys("commits")) == []
+    assert list(store.keys("processed")) == []
+
+
+def test_a_truncated_segment_is_refused():
+    store = MemoryStore()
+    body = a_recording().body
+    stored(store, body[:-20], manifest_of(body))
+    with pytest.raises(SegmentCorruptError, match="bytes"):
+        worker_on(store).process(LANE, SEGMENT)
+
+
+def test_a_commit_of_another_segment_of_the_same_name_is_never_placed():
+    store = MemoryStore()
+    stored(store, a_recording().body)
+    worker_on(store).process(LANE, SEGMENT)
+    other = MemoryStore()
+    stored(other, a_recording().body + b"\n")
+    key = f"commits/{LANE}/{SEGMENT}.json"
+    other.create(key, store.read(key))
+    with pytest.raises(CommitMismatchError):
+        worker_on(other).process(LANE, SEGMENT)
+    assert other.size(key) is not None
+    assert list(other.keys("processed")) == []
+
+
+def test_a_segment_that_is_nowhere_is_named():
+    with pytest.raises(ObjectNotFoundError):
+        worker_on(MemoryStore()).process(LANE, SEGMENT)
+
+
+def test_the_mark_of_a_dead_segment_keeps_the_first_reason():
+    store = MemoryStore()
+    worker = worker_on(store)
+    first = worker.mark_dead(LANE, SEGMENT, SegmentCorruptError("key", "a", "b"))
+    assert worker.mark_dead(LANE, SEGMENT, ObjectNotFoundError("x")) == first
+    assert orjson.loads(first)["error"] == "SegmentCorruptError"
+    assert worker.is_dead(LANE, SEGMENT)
+
+
+def test_disabled_channels_are_named_in_the_commit():
+    store = MemoryStore()
+    stored(store, a_recording().body)
+    outcome = worker_on(store, options=options(disabled=frozenset({"orderbook"}))).process(LANE, SEGMENT)
+    assert "orderbook/books" not in outcome.rows
+    commit = CommitRecord.from_json(store.read(f"commits/{LANE}/{SEGMENT}.json"))
+    assert commit.disabled_channels == ("orderbook",)
+
+
+@pytest.mark.parametrize(("stopped", "crashes"), [(True, 0), (False, 2)])
+def test_a_start_in_the_next_segment_is_a_crash_unless_the_one_before_ended_in_order(stopped, crashes):
+    store = MemoryStore()
+    before = Recording(boot="01dboot0")
+    before.ticker(T0, last=1.0)
+    if stopped:
+        before.control(T0 + 1, Control(Event.STOPPED))
+    stored(store, before.body, manifest_of(before.body, last=T0 + 1))
+    now = Recording(boot="newboot0")
+    feeds = (FeedKey("orderbook", "BTC-USDT"), FeedKey("ticker", "BTC-USDT"))
+    now.control(T0 + S, Control(Event.STARTED, feeds=feeds, after=After("01dboot0", 9, T0 + 1)))
+    manifest = manifest_of(
+        now.body,
+        name="segment_20231114T22_00002",
+        first=T0 + S,
+        last=T0 + S,
+        previous=PreviousSegment(SEGMENT, 1, T0 + 1),
+    )
+    stored(store, now.body, manifest)
+    worker_on(store).process(LANE, manifest.name)
+    rows = [row for row in dataset_rows(store, "coverage") if row["event"] == "crash"]
+    assert len(rows) == crashes
+    assert all((row["from_ns"], row["to_ns"], row["detector"]) == (T0 + 1, T0 + S, "etl") for row in rows)
