@@ -1,0 +1,13 @@
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from fluxforge.adapters.embedded_nats import EmbeddedNats
+from tests.integration.collector.rig import Rig, running_rig
+
+
+@pytest.fixture
+async def rig(nats_server: EmbeddedNats, tmp_path: Path) -> AsyncIterator[Rig]:
+    async with running_rig(nats_server, tmp_path) as made:
+        yield made

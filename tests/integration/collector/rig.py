@@ -1,0 +1,168 @@
+"""The true collector as a process of its own, between the simulator and a real bus."""
+
+import asyncio
+import signal
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from fluxforge.adapters.embedded_nats import EmbeddedNats
+from fluxforge.adapters.jetstream import BusOptions, JetStreamBus, connect
+from fluxforge.adapters.jetstream.provision import provision
+from fluxforge.domain.lane import Lane
+from fluxforge.domain.status import CollectorStatus, status_from_json
+from tests.unit.fluxforge_collector.made import Line, lines_of
+
+QUOTES = {"binance": "USDT", "binanceus": "USDT", "coinbase": "USD", "kraken": "USD"}
+
+
+def markets(exchange: str, *bases: str) -> list[str]:
+    return [f"{base}/{QUOTES[exchange]}" for base in bases]
+
+
+def all_channels(exchange: str, *bases: str) -> dict[str, list[str]]:
+    return {name: markets(exchange, *bases) for name in ("watchOrderBook", "watchTrades", "watchTicker")}
+
+
+@dataclass
+class Rig:
+    """A bus and a data directory; starts collectors on them and reads what they stored."""
+
+    server: EmbeddedNats
+    bus: JetStreamBus
+    data: Path
+    lanes: set[Lane] = field(default_factory=set)
+
+    def configure(self, exchange: str, port: int, channels: dict[str, Any], **sections: Any) -> Path:
+        path = self.data / "config.json"
+        tree = {
+            "nats": {"servers": [self.server.url]},
+            "storage": {"scratch_dir": str(self.data)},
+            "telemetry": {"port": 0},
+            "ccxt": {"exchanges": {exchange: {"via": f"127.0.0.1:{port}", "channels": channels}}},
+        }
+        path.write_bytes(orjson.dumps(tree | sections))
+        return path
+
+    @asynccontextmanager
+    async def collector(
+        self, exchange: str, port: int, channels: dict[str, Any], **sections: Any
+    ) -> AsyncIterator["Running"]:
+        """Run a collector on a lane whose stream is opened for it; killed at the end if it still runs."""
+        config = self.configure(exchange, port, channels, **sections)
+        running = Running(self, Lane("ccxt", exchange, "0of1"), self.data / "collector.log")
+        with running.log_path.open("ab") as log:
+            running.process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *("-m", "fluxforge_collector", "--config", str(config), "--exchange", exchange),
+                stdin=DEVNULL,
+                stdout=PIPE,
+                stderr=log,
+            )
+        try:
+            await self.open_lane(running)
+            yield running
+        finally:
+            if running.process.returncode is None:
+                running.process.kill()
+            await running.process.communicate()
+
+    async def open_lane(self, running: "Running") -> None:
+        """What a segmenter does for a lane that has a key and no stream."""
+        async with asyncio.timeout(30):
+            while (state := await self.bus.states.get(running.lane)) is None:
+                running.check()
+                await asyncio.sleep(0.05)
+        if state.state.epoch == 0:
+            await self.bus.streams.create(running.lane, 1)
+            await self.bus.states.update(running.lane, replace(state.state, epoch=1), state.revision)
+
+    async def lines(self, lane: Lane) -> list[Line]:
+        """Return every record of a lane, having checked that blocks are chained and times rise strictly."""
+        info = await self.bus.streams.info(lane, 1)
+        assert info is not None
+        reader = self.bus.reader(lane, 1, from_seq=1)
+        blocks = []
+        while len(blocks) < info.last_seq:
+            blocks += [stored.block for stored in await reader.fetch(blocks_max=100, wait_s=5)]
+        await reader.close()
+        assert [block.after for block in blocks] == [None, *(block.id for block in blocks)][: len(blocks)]
+        lines = lines_of(blocks)
+        assert sum(block.records for block in blocks) == len(lines)
+        assert all(later.capture_ns > earlier.capture_ns for earlier, later in pairwise(lines))
+        return lines
+
+
+@dataclass
+class Running:
+    """A collector that runs."""
+
+    rig: Rig
+    lane: Lane
+    log_path: Path
+    process: Process = field(init=False)
+
+    def check(self) -> None:
+        assert self.process.returncode is None, f"it ended with {self.process.returncode}: {self.log_path.read_text()}"
+
+    async def until(self, condition: Callable[[list[Line]], object], *, deadline_s: float = 30) -> list[Line]:
+        """Poll what is stored until a condition holds of it; return it."""
+        async with asyncio.timeout(deadline_s):
+            while True:
+                self.check()
+                lines = await self.rig.lines(self.lane)
+                if condition(lines):
+                    return lines
+                await asyncio.sleep(0.1)
+
+    async def stop(self) -> CollectorStatus:
+        """Stop it in order; return its final status, the one line on its stdout."""
+        self.process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(20):
+            output, _ = await self.process.communicate()
+        assert self.process.returncode == 0, self.log_path.read_text()
+        (line,) = output.splitlines()
+        status = status_from_json(line)
+        assert isinstance(status, CollectorStatus)
+        return status
+
+
+@asynccontextmanager
+async def running_rig(server: EmbeddedNats, data: Path) -> AsyncIterator[Rig]:
+    options = BusOptions(servers=(server.url,))
+    await provision(options)
+    bus = await connect(options, name="test")
+    try:
+        yield Rig(server, bus, data)
+    finally:
+        await bus.close()
+
+
+def events_of(lines: list[Line], event: str) -> list[Line]:
+    return [line for line in lines if line.event == event]
+
+
+def by_feed(lines: list[Line]) -> dict[tuple[str, str], list[Line]]:
+    feeds: dict[tuple[str, str], list[Line]] = defaultdict(list)
+    for line in lines:
+        if line.symbol is not None:
+            feeds[line.channel, line.symbol].append(line)
+    return feeds
+
+
+def sent(ledger: Path, kind: str = "data") -> dict[tuple[str, str], list[Any]]:
+    """Return the keys of the frames a simulator sent, by feed as the collector names it."""
+    frames: dict[tuple[str, str], list[Any]] = defaultdict(list)
+    for text in ledger.read_bytes().splitlines():
+        frame = orjson.loads(text)
+        if frame["kind"] == kind and frame["symbol"]:
+            frames[frame["channel"], frame["symbol"].replace("/", "-")].append(frame["key"])
+    return frames

@@ -1,0 +1,88 @@
+"""The exchange goes, the bus goes, the collector is killed: what is stored says so, and nothing else is lost."""
+
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from fluxforge_simulator.options import SimulateOptions
+from fluxforge_simulator.simulator import Simulator
+from tests.integration.collector.rig import Rig, all_channels, by_feed, events_of, sent
+from tests.unit.fluxforge_collector.made import until
+
+
+async def test_a_lost_exchange_is_a_hole_of_each_feed_until_it_is_back(rig: Rig) -> None:
+    channels = all_channels("binance", "BTC")
+    async with AsyncExitStack() as stack:
+        port = (await stack.enter_async_context(Simulator(SimulateOptions(exchange="binance")))).port
+        async with rig.collector("binance", port, channels) as running:
+            await running.until(lambda lines: len(by_feed(lines)) == 3)
+            await stack.aclose()
+            await running.until(lambda lines: len(events_of(lines, "disconnected")) == 3)
+            async with Simulator(SimulateOptions(exchange="binance", port=port)):
+                before = len(await rig.lines(running.lane))
+                await running.until(lambda lines: len(by_feed(lines[before:])) == 3, deadline_s=60)
+                status = await running.stop()
+            lines = await rig.lines(running.lane)
+    assert status.captured == status.stored == len(lines)
+    lost = events_of(lines, "disconnected")
+    closed = {line.control.hole: line.control for line in lines if line.event in {"resynced", "recovered"}}
+    for line in lost:
+        (feed,) = line.control.concerned()
+        closing = closed[line.control.hole]
+        assert (closing.scope, closing.from_ns) == (feed, line.capture_ns)
+        assert closing.event == ("resynced" if feed.channel == "orderbook" else "recovered")
+    for feed in by_feed(lines).values():
+        assert [line.seq for line in feed] == list(range(1, len(feed) + 1))
+
+
+async def test_a_bus_that_is_away_loses_nothing(rig: Rig, tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger.ndjson"
+    channels = all_channels("binance", "BTC", "ETH")
+    limits = {"queue_maxsize": 20, "window_blocks": 2, "batch_size": 5}
+    async with AsyncExitStack() as stack:
+        simulator = await stack.enter_async_context(Simulator(SimulateOptions(exchange="binance", ledger=ledger)))
+        async with rig.collector("binance", simulator.port, channels, ingestion=limits) as running:
+            await running.until(lambda lines: len(by_feed(lines)) == 6)
+            await rig.server.stop()
+            await rig_log(running.log_path, "spool.begun")
+            await rig.server.start()
+            await rig_log(running.log_path, "spool.drained")
+            await stack.aclose()
+            await running.until(lambda lines: events_of(lines, "disconnected"))
+            status = await running.stop()
+            lines = await rig.lines(running.lane)
+    assert status.captured == status.stored == len(lines)
+    assert (status.dropped, status.spooled) == (0, 0)
+    assert list((rig.data / "spool" / str(running.lane)).iterdir()) == []
+    for (channel, symbol), keys in sent(ledger).items():
+        if channel == "trades":
+            ids = [trade["id"] for line in by_feed(lines)[channel, symbol] for trade in line.data]
+            assert ids == [str(key) for group in keys for key in group]
+
+
+async def test_a_killed_collector_goes_on_behind_the_lanes_last_message(rig: Rig) -> None:
+    channels = all_channels("binance", "BTC")
+    async with Simulator(SimulateOptions(exchange="binance")) as simulator:
+        async with rig.collector("binance", simulator.port, channels) as first:
+            await first.until(lambda lines: len(lines) > 60)
+            first.process.kill()
+            await first.process.wait()
+        left = await rig.lines(first.lane)
+        async with rig.collector("binance", simulator.port, channels) as second:
+            await second.until(lambda lines: len(lines) > len(left) + 60)
+            await second.stop()
+            lines = await rig.lines(second.lane)
+    boots = list(dict.fromkeys(line.boot for line in lines))
+    assert len(boots) == 2
+    started = events_of(lines, "started")[1]
+    assert (started.boot, lines.index(started)) == (boots[1], len(left))
+    after = started.control.after
+    assert after is not None
+    assert (after.boot, after.capture_ns) == (boots[0], left[-1].capture_ns)
+    assert not [line for line in events_of(lines, "stopped") if line.boot == boots[0]]
+    for boot in boots:
+        for feed in by_feed([line for line in lines if line.boot == boot]).values():
+            assert [line.seq for line in feed] == list(range(1, len(feed) + 1))
+
+
+async def rig_log(path: Path, word: str) -> None:
+    await until(lambda: word in path.read_text(), deadline_s=40)
