@@ -38,7 +38,7 @@ class Kind(Enum):
 _KINDS: Final = {kind.value: kind for kind in Kind if kind is not Kind.GENERIC}
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Head:
     """A feed and boot; `seqs` are those of its records in the slice at hand."""
 

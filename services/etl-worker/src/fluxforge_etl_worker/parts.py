@@ -151,11 +151,12 @@ def _moment(table: pa.Table, row: int) -> tuple[int, int]:
 
 
 def _split(table: pa.Table, cols: Sequence[str], source: str) -> Iterator[tuple[str, pa.Table]]:
-    """Yield the rows of each partition; a table of one instrument is cut, not copied."""
-    ts = _int64(table["ts"].combine_chunks().view(pa.int64()))
+    """Yield the rows of each partition; rows of one instrument are cut, not copied."""
+    ts = _int64(_whole(table["ts"]).view(pa.int64()))
     span = _HOUR_US if "hour" in cols else _DAY_US
-    labels = [ts // span] if {"date", "hour"} & set(cols) else []
-    labels += [_codes(table[name]) for name in ("exchange", "symbol") if name in cols]
+    labels = [ts // span] if {"date", "hour"} & set(cols) and ts.min() // span != ts.max() // span else []
+    names = [_whole(table[col].unify_dictionaries()) for col in ("exchange", "symbol") if col in cols]
+    labels += [_int64(name.indices.cast(pa.int64())) for name in names if len(name.dictionary) > 1]
     changed = np.zeros(len(ts), dtype=np.bool_)
     for label in labels:
         changed[1:] |= label[1:] != label[:-1]
@@ -176,10 +177,8 @@ def _split(table: pa.Table, cols: Sequence[str], source: str) -> Iterator[tuple[
         yield path, pa.concat_tables(pieces)
 
 
-def _codes(column: pa.ChunkedArray) -> I64:
-    """Return a number per row of a dictionary-encoded column, the same for the same value."""
-    whole = column.unify_dictionaries().combine_chunks()
-    return _int64(whole.indices.cast(pa.int64()))
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def _int64(column: pa.Array) -> I64:

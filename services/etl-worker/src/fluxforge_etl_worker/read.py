@@ -4,8 +4,9 @@ The reader is fed slices in the order of the file and keeps, over the whole segm
 It does not know stores, files or datasets.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import orjson
@@ -39,6 +40,7 @@ class Pending:
     kind: Kind
     channel: str
     instrument: Instrument
+    parse: Callable[[bytes], Any] | None
     tails: list[Tail] = field(default_factory=list)
     boots: list[str] = field(default_factory=list)
     payloads: list[Any] = field(default_factory=list)
@@ -47,7 +49,8 @@ class Pending:
 class SegmentReader:
     """Reads the lines of one segment, slice after slice. Records of disabled channels are counted and left out.
 
-    With `any_order` records may come in any order, and `take` is called once, at the end.
+    With `any_order` records may come in any order, and `take` is called once, at the end. `records`, `feeds`, and the
+    first and last capture_ns (0 before the first record) speak of everything taken so far.
     """
 
     def __init__(self, lane: Lane, *, disabled: Collection[str] = (), any_order: bool = False) -> None:
@@ -58,19 +61,15 @@ class SegmentReader:
         self._heads: dict[bytes, Head] = {}
         self._seqs: dict[tuple[str, str | None, str], SeqRanges] = {}
         self._foreign: dict[tuple[str, str | None], int] = {}
-        self._pending: dict[tuple[str, str | None, str | None], Pending] = {}
+        self._feeds: dict[tuple[str, str | None, str | None], Pending] = {}
+        self._pending: dict[Head, Pending] = {}
         self._controls: list[ControlRow] = []
         self._bad: list[BadLine] = []
         self._lines = 0
-        self._last_capture_ns = 0
         self.records = 0
         self.first_capture_ns = 0
+        self.last_capture_ns = 0
         self.disabled_seen: set[str] = set()
-
-    @property
-    def last_capture_ns(self) -> int:
-        """The newest capture_ns so far; 0 before the first record."""
-        return self._last_capture_ns
 
     @property
     def feeds(self) -> tuple[FeedSeqs, ...]:
@@ -98,7 +97,7 @@ class SegmentReader:
     def take(self) -> SliceColumns:
         """Return the columns of everything read since the last time, and forget it."""
         self._settle_seqs()
-        feeds = list(self._pending.values())
+        feeds = [feed for feed in self._feeds.values() if feed.tails]
         of = {kind: [(f.instrument, f.tails, f.boots, f.payloads) for f in feeds if f.kind is kind] for kind in Kind}
         channels = [feed.channel for feed in feeds if feed.kind is Kind.GENERIC]
         columns = SliceColumns(
@@ -112,7 +111,7 @@ class SegmentReader:
             bad=tuple(self._bad),
             lines=self._lines,
         )
-        self._pending, self._controls, self._bad, self._lines = {}, [], [], 0
+        self._pending, self._feeds, self._controls, self._bad, self._lines = {}, {}, [], [], 0
         return columns
 
     def _record(self, line: bytes) -> None:
@@ -127,38 +126,22 @@ class SegmentReader:
             except orjson.JSONDecodeError as error:
                 raise RecordError(f"not JSON before data: {error}") from None
             text = line[data + len(_DATA) : -1]
-        if tail.capture_ns < self._last_capture_ns and not self._any_order:
-            raise UnorderedError
-        self._accept(head, tail, text)
-
-    def _accept(self, head: Head, tail: Tail, text: bytes) -> None:
-        if head.channel in self._disabled:
-            self.disabled_seen.add(head.channel)
-        elif head.kind is Kind.CONTROL:
-            control = Control.from_json(text)
-            self._controls.append(ControlRow(tail.capture_ns, head.boot, tail.seq, control))
-        else:
-            payload = self._payload(head, text)
-            pending = self._pending.get((head.channel, head.symbol, head.market)) or self._new_pending(head)
+        pending = self._pending.get(head) or self._new_pending(head)
+        if pending.parse:
+            payload = pending.parse(text)
             pending.tails.append(tail)
             pending.boots.append(head.boot)
             pending.payloads.append(payload)
+        elif head.kind is Kind.CONTROL:
+            self._controls.append(ControlRow(tail.capture_ns, head.boot, tail.seq, Control.from_json(text)))
         head.seqs.append(tail.seq)
-        self.records += 1
-        self._last_capture_ns = max(self._last_capture_ns, tail.capture_ns)
-        if not 0 < self.first_capture_ns <= tail.capture_ns:
-            self.first_capture_ns = tail.capture_ns
-
-    def _payload(self, head: Head, text: bytes) -> Any:
-        match head.kind:
-            case Kind.BOOK:
-                return self._parser.book(text)
-            case Kind.TRADES:
-                return self._parser.trades(text)
-            case Kind.TICKER:
-                return self._parser.ticker(text)
-            case _:
-                return self._parser.generic(text, head.channel)
+        if tail.capture_ns >= self.last_capture_ns:
+            self.last_capture_ns = tail.capture_ns
+            self.first_capture_ns = self.first_capture_ns or tail.capture_ns
+        elif self._any_order:
+            self.first_capture_ns = min(self.first_capture_ns, tail.capture_ns)
+        else:
+            raise UnorderedError
 
     def _new_head(self, text: bytes) -> Head:
         try:
@@ -171,6 +154,7 @@ class SegmentReader:
         if len(self._heads) >= _HEADS_MAX:  # ids of strangers must not fill the memory
             self._settle_seqs()
             self._heads.clear()
+            self._pending.clear()
         self._heads[text] = head
         return head
 
@@ -186,13 +170,34 @@ class SegmentReader:
         return head, tail_of(tail_fields), text
 
     def _new_pending(self, head: Head) -> Pending:
-        instrument = Instrument(self._lane.exchange, head.symbol or "", head.market or "")
-        pending = Pending(head.kind, head.channel, instrument)
-        self._pending[head.channel, head.symbol, head.market] = pending
+        feed = (head.channel, head.symbol, head.market)
+        pending = self._feeds.get(feed)
+        if pending is None:
+            instrument = Instrument(self._lane.exchange, head.symbol or "", head.market or "")
+            pending = self._feeds[feed] = Pending(head.kind, head.channel, instrument, self._parse_of(head))
+        self._pending[head] = pending
         return pending
+
+    def _parse_of(self, head: Head) -> Callable[[bytes], Any] | None:
+        """Return what reads the payload; None where it is left out or is a control record."""
+        if head.channel in self._disabled:
+            self.disabled_seen.add(head.channel)
+            return None
+        match head.kind:
+            case Kind.BOOK:
+                return self._parser.book
+            case Kind.TRADES:
+                return self._parser.trades
+            case Kind.TICKER:
+                return self._parser.ticker
+            case Kind.GENERIC:
+                return partial(self._parser.generic, channel=head.channel)
+            case Kind.CONTROL:
+                return None
 
     def _settle_seqs(self) -> None:
         for head in self._heads.values():
             if head.seqs:
+                self.records += len(head.seqs)
                 self._seqs.setdefault((head.channel, head.symbol, head.boot), SeqRanges()).add(head.seqs)
                 head.seqs.clear()
