@@ -1,26 +1,35 @@
-"""The true collector as a process of its own, between the simulator and a real bus."""
+"""The true collector between the simulator and a real bus, in this process or, to be killed, in one of its own."""
 
 import asyncio
+import io
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import orjson
+import structlog
 
 from fluxforge.adapters.embedded_nats import EmbeddedNats
 from fluxforge.adapters.jetstream import BusOptions, JetStreamBus, connect
 from fluxforge.adapters.jetstream.provision import provision
+from fluxforge.adapters.system_clock import SystemClock
 from fluxforge.domain.lane import Lane
 from fluxforge.domain.status import CollectorStatus, status_from_json
+from fluxforge.runtime import logs
+from fluxforge.runtime.lifecycle import Shutdown
+from fluxforge.runtime.settings import load
+from fluxforge_collector.main import collect
+from fluxforge_simulator.options import Pace
 from tests.unit.fluxforge_collector.made import Line, lines_of
 
+LIVELY = Pace(steps_per_s=40.0)
 QUOTES = {"binance": "USDT", "binanceus": "USDT", "coinbase": "USD", "kraken": "USD"}
 
 
@@ -56,24 +65,61 @@ class Rig:
     async def collector(
         self, exchange: str, port: int, channels: dict[str, Any], **sections: Any
     ) -> AsyncIterator["Running"]:
-        """Run a collector on a lane whose stream is opened for it; killed at the end if it still runs."""
+        """Run a collector in this process, on a lane whose stream is opened for it."""
         config = self.configure(exchange, port, channels, **sections)
         running = Running(self, Lane("ccxt", exchange, "0of1"), self.data / "collector.log")
+        shutdown = Shutdown()
+        output = io.StringIO()
+        with running.log_path.open("a") as log, redirect_stderr(log), redirect_stdout(output):
+            logs.configure("collector", level="INFO", log_format="json")
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    collecting = tasks.create_task(collect(load(config), exchange, "0of1", SystemClock(), shutdown))
+                    running.ended = collecting.done
+
+                    async def stop() -> bytes:
+                        shutdown.request()
+                        await collecting
+                        return output.getvalue().encode()
+
+                    running.ask_to_stop = stop
+                    await self.open_lane(running)
+                    yield running
+                    shutdown.request()
+            finally:
+                structlog.reset_defaults()
+
+    @asynccontextmanager
+    async def collector_process(
+        self, exchange: str, port: int, channels: dict[str, Any]
+    ) -> AsyncIterator[tuple["Running", Process]]:
+        """Run a collector as a process, on a lane whose stream is opened for it; killed at the end if it still runs."""
+        config = self.configure(exchange, port, channels)
+        running = Running(self, Lane("ccxt", exchange, "0of1"), self.data / "collector.log")
         with running.log_path.open("ab") as log:
-            running.process = await asyncio.create_subprocess_exec(
+            process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 *("-m", "fluxforge_collector", "--config", str(config), "--exchange", exchange),
                 stdin=DEVNULL,
                 stdout=PIPE,
                 stderr=log,
             )
+
+        async def stop() -> bytes:
+            process.send_signal(signal.SIGTERM)
+            output, _ = await process.communicate()
+            assert process.returncode == 0, running.log_path.read_text()
+            return output
+
+        running.ended = lambda: process.returncode is not None
+        running.ask_to_stop = stop
         try:
             await self.open_lane(running)
-            yield running
+            yield running, process
         finally:
-            if running.process.returncode is None:
-                running.process.kill()
-            await running.process.communicate()
+            if process.returncode is None:
+                process.kill()
+            await process.communicate()
 
     async def open_lane(self, running: "Running") -> None:
         """What a segmenter does for a lane that has a key and no stream."""
@@ -108,10 +154,11 @@ class Running:
     rig: Rig
     lane: Lane
     log_path: Path
-    process: Process = field(init=False)
+    ended: Callable[[], bool] = field(init=False)
+    ask_to_stop: Callable[[], Awaitable[bytes]] = field(init=False)
 
     def check(self) -> None:
-        assert self.process.returncode is None, f"it ended with {self.process.returncode}: {self.log_path.read_text()}"
+        assert not self.ended(), self.log_path.read_text()
 
     async def until(self, condition: Callable[[list[Line]], object], *, deadline_s: float = 30) -> list[Line]:
         """Poll what is stored until a condition holds of it; return it."""
@@ -125,10 +172,8 @@ class Running:
 
     async def stop(self) -> CollectorStatus:
         """Stop it in order; return its final status, the one line on its stdout."""
-        self.process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(20):
-            output, _ = await self.process.communicate()
-        assert self.process.returncode == 0, self.log_path.read_text()
+            output = await self.ask_to_stop()
         (line,) = output.splitlines()
         status = status_from_json(line)
         assert isinstance(status, CollectorStatus)

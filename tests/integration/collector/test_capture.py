@@ -8,7 +8,7 @@ import pytest
 
 from fluxforge_simulator.options import Faults, LoadPlan, MalformedFrame, SimulateOptions
 from fluxforge_simulator.simulator import Simulator
-from tests.integration.collector.rig import Rig, all_channels, by_feed, events_of, markets, sent
+from tests.integration.collector.rig import LIVELY, Rig, all_channels, by_feed, events_of, markets, sent
 from tests.unit.fluxforge_collector.made import Line
 
 
@@ -25,7 +25,9 @@ def flat(keys: list[list[Any]], exchange: str) -> list[str]:
 async def test_every_frame_of_every_channel_is_one_record(rig: Rig, tmp_path: Path, exchange: str) -> None:
     ledger = tmp_path / "ledger.ndjson"
     async with AsyncExitStack() as stack:
-        simulator = await stack.enter_async_context(Simulator(SimulateOptions(exchange=exchange, ledger=ledger)))
+        simulator = await stack.enter_async_context(
+            Simulator(SimulateOptions(exchange=exchange, ledger=ledger, pace=LIVELY))
+        )
         channels = all_channels(exchange, "BTC", "ETH")
         async with rig.collector(exchange, simulator.port, channels) as running:
             await running.until(lambda lines: len(by_feed(lines)) == 6 and len(lines) > 100)
@@ -53,7 +55,7 @@ async def test_every_frame_of_every_channel_is_one_record(rig: Rig, tmp_path: Pa
 
 
 async def test_books_are_whole_uncrossed_and_cut_to_the_configured_depth(rig: Rig) -> None:
-    async with Simulator(SimulateOptions(exchange="binance")) as simulator:
+    async with Simulator(SimulateOptions(exchange="binance", pace=LIVELY)) as simulator:
         exchange = {"via": f"127.0.0.1:{simulator.port}", "max_orderbook_depth": 7}
         exchange["channels"] = {"watchOrderBook": ["BTC/USDT"]}
         async with rig.collector("binance", simulator.port, {}, ccxt={"exchanges": {"binance": exchange}}) as running:
@@ -73,7 +75,7 @@ async def test_a_flood_loses_nothing_and_touches_no_spool(rig: Rig, tmp_path: Pa
     load = LoadPlan(frames=20_000, rate_hz=None, levels=20)
     async with Simulator(SimulateOptions(exchange="binance", ledger=ledger, load=load)) as simulator:
         channels = {"watchOrderBook": ["BTC/USDT"]}
-        async with rig.collector("binance", simulator.port, channels) as running:
+        async with rig.collector_process("binance", simulator.port, channels) as (running, _):
             await simulator.finished.wait()
             status = await running.stop()
             lines = await rig.lines(running.lane)
@@ -87,7 +89,7 @@ async def test_a_flood_loses_nothing_and_touches_no_spool(rig: Rig, tmp_path: Pa
 async def test_a_malformed_frame_is_named_and_its_feed_lives_on(rig: Rig, tmp_path: Path) -> None:
     ledger = tmp_path / "ledger.ndjson"
     bad = MalformedFrame("binance", "trades", "BTC/USDT", after_s=0.5)
-    options = SimulateOptions(exchange="binance", ledger=ledger, faults=Faults(malformed=(bad,)))
+    options = SimulateOptions(exchange="binance", ledger=ledger, pace=LIVELY, faults=Faults(malformed=(bad,)))
     async with AsyncExitStack() as stack:
         simulator = await stack.enter_async_context(Simulator(options))
         channels = {"watchTrades": ["BTC/USDT"], "watchOrderBook": ["BTC/USDT"]}
@@ -114,7 +116,7 @@ async def test_a_malformed_frame_is_named_and_its_feed_lives_on(rig: Rig, tmp_pa
 async def test_a_refused_subscription_is_named_and_the_others_live_on(rig: Rig, exchange: str) -> None:
     (refused,) = markets(exchange, "ETH")
     symbol = refused.replace("/", "-")
-    options = SimulateOptions(exchange=exchange, faults=Faults(refused=frozenset({refused})))
+    options = SimulateOptions(exchange=exchange, pace=LIVELY, faults=Faults(refused=frozenset({refused})))
     async with Simulator(options) as simulator:
         channels = all_channels(exchange, "BTC", "ETH", "SOL")
         async with rig.collector(exchange, simulator.port, channels) as running:

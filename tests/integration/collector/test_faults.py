@@ -5,19 +5,19 @@ from pathlib import Path
 
 from fluxforge_simulator.options import SimulateOptions
 from fluxforge_simulator.simulator import Simulator
-from tests.integration.collector.rig import Rig, all_channels, by_feed, events_of, sent
+from tests.integration.collector.rig import LIVELY, Rig, all_channels, by_feed, events_of, sent
 from tests.unit.fluxforge_collector.made import until
 
 
 async def test_a_lost_exchange_is_a_hole_of_each_feed_until_it_is_back(rig: Rig) -> None:
     channels = all_channels("binance", "BTC")
     async with AsyncExitStack() as stack:
-        port = (await stack.enter_async_context(Simulator(SimulateOptions(exchange="binance")))).port
+        port = (await stack.enter_async_context(Simulator(SimulateOptions(exchange="binance", pace=LIVELY)))).port
         async with rig.collector("binance", port, channels) as running:
             await running.until(lambda lines: len(by_feed(lines)) == 3)
             await stack.aclose()
             await running.until(lambda lines: len(events_of(lines, "disconnected")) == 3)
-            async with Simulator(SimulateOptions(exchange="binance", port=port)):
+            async with Simulator(SimulateOptions(exchange="binance", port=port, pace=LIVELY)):
                 before = len(await rig.lines(running.lane))
                 await running.until(lambda lines: len(by_feed(lines[before:])) == 3, deadline_s=60)
                 status = await running.stop()
@@ -39,7 +39,9 @@ async def test_a_bus_that_is_away_loses_nothing(rig: Rig, tmp_path: Path) -> Non
     channels = all_channels("binance", "BTC", "ETH")
     limits = {"queue_maxsize": 20, "window_blocks": 2, "batch_size": 5}
     async with AsyncExitStack() as stack:
-        simulator = await stack.enter_async_context(Simulator(SimulateOptions(exchange="binance", ledger=ledger)))
+        simulator = await stack.enter_async_context(
+            Simulator(SimulateOptions(exchange="binance", ledger=ledger, pace=LIVELY))
+        )
         async with rig.collector("binance", simulator.port, channels, ingestion=limits) as running:
             await running.until(lambda lines: len(by_feed(lines)) == 6)
             await rig.server.stop()
@@ -61,11 +63,11 @@ async def test_a_bus_that_is_away_loses_nothing(rig: Rig, tmp_path: Path) -> Non
 
 async def test_a_killed_collector_goes_on_behind_the_lanes_last_message(rig: Rig) -> None:
     channels = all_channels("binance", "BTC")
-    async with Simulator(SimulateOptions(exchange="binance")) as simulator:
-        async with rig.collector("binance", simulator.port, channels) as first:
+    async with Simulator(SimulateOptions(exchange="binance", pace=LIVELY)) as simulator:
+        async with rig.collector_process("binance", simulator.port, channels) as (first, process):
             await first.until(lambda lines: len(lines) > 60)
-            first.process.kill()
-            await first.process.wait()
+            process.kill()
+            await process.wait()
         left = await rig.lines(first.lane)
         async with rig.collector("binance", simulator.port, channels) as second:
             await second.until(lambda lines: len(lines) > len(left) + 60)

@@ -9,22 +9,26 @@ from typing import Any
 
 import orjson
 import pytest
+from structlog.testing import capture_logs
 
+from fluxforge.adapters.system_clock import SystemClock
+from fluxforge.domain.errors import UsageError
+from fluxforge.runtime.lifecycle import Shutdown
+from fluxforge.runtime.settings import load
+from fluxforge_collector.main import collect
 from fluxforge_simulator.options import SimulateOptions
 from fluxforge_simulator.simulator import Simulator
 from tests.integration.collector.rig import Rig
+from tests.unit.fluxforge_collector.made import until
 
 
-async def end_of(config: Path, exchange: str) -> tuple[int | None, bytes, list[dict[str, Any]]]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "fluxforge_collector", "--config", str(config), "--exchange", exchange),
-        stdout=PIPE,
-        stderr=PIPE,
-    )
-    async with asyncio.timeout(30):
-        output, errors = await process.communicate()
-    return process.returncode, output, [orjson.loads(line) for line in errors.splitlines()]
+async def refusal_of(config: Path, exchange: str) -> str:
+    """Return the message of what ends a collector with exit code 2."""
+    with pytest.RaisesGroup(UsageError, allow_unwrapped=True, flatten_subgroups=True) as caught:
+        async with asyncio.timeout(30):
+            await collect(load(config), exchange, "0of1", SystemClock(), Shutdown())
+    error = caught.value
+    return str(error.exceptions[0] if isinstance(error, ExceptionGroup) else error)
 
 
 @pytest.mark.parametrize(
@@ -44,10 +48,7 @@ async def test_a_wrong_configuration_is_refused_before_anything_begins(
     rig: Rig, exchange: str, channels: dict[str, Any], message: str
 ) -> None:
     async with Simulator(SimulateOptions()) as simulator:
-        code, output, log = await end_of(rig.configure(exchange, simulator.port, channels), exchange)
-    assert (code, output) == (2, b"")
-    (line,) = log
-    assert message in line["error"]
+        assert message in await refusal_of(rig.configure(exchange, simulator.port, channels), exchange)
     assert list(await rig.bus.states.lanes()) == []
 
 
@@ -56,9 +57,8 @@ async def test_a_taken_telemetry_port_is_refused_by_name(rig: Rig) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
             config = rig.configure("binance", simulator.port, {"watchTrades": ["BTC/USDT"]}, telemetry={"port": port})
-            code, _, log = await end_of(config, "binance")
-    assert code == 2
-    assert f"cannot listen on 127.0.0.1:{port}" in log[-1]["error"]
+            refusal = await refusal_of(config, "binance")
+    assert f"cannot listen on 127.0.0.1:{port}" in refusal
     assert list(await rig.bus.states.lanes()) == []
 
 
@@ -71,27 +71,35 @@ async def test_a_spool_directory_that_cannot_be_written_is_refused_by_name(rig: 
             {"watchTrades": ["BTC/USDT"]},
             ingestion={"spool_dir": str(rig.data / "file" / "spool")},
         )
-        code, _, log = await end_of(config, "binance")
-    assert code == 2
-    assert "file/spool" in log[-1]["error"]
+        refusal = await refusal_of(config, "binance")
+    assert "file/spool" in refusal
     assert list(await rig.bus.states.lanes()) == []
+
+
+async def test_a_refused_process_ends_with_2_and_one_line(rig: Rig) -> None:
+    async with Simulator(SimulateOptions(exchange="binance")) as simulator:
+        config = rig.configure("binance", simulator.port, {"watchTrades": ["BTC/USDX"]})
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "fluxforge_collector", "--config", str(config), "--exchange", "binance"),
+            stdout=PIPE,
+            stderr=PIPE,
+        )
+        output, errors = await process.communicate()
+    assert (process.returncode, output) == (2, b"")
+    (line,) = errors.splitlines()
+    assert "nearest: BTC/USDT" in orjson.loads(line)["error"]
 
 
 async def test_an_exchange_that_does_not_answer_is_asked_again_until_it_is_told_to_end(rig: Rig) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
     config = rig.configure("binance", port, {"watchTrades": ["BTC/USDT"]})
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "fluxforge_collector", "--config", str(config), "--exchange", "binance"),
-        stdout=PIPE,
-        stderr=PIPE,
-    )
-    assert process.stderr is not None
-    async with asyncio.timeout(30):
-        for _ in range(2):
-            assert orjson.loads(await process.stderr.readline())["event"] == "markets.load_failed"
-        process.terminate()
-        await process.communicate()
-    assert process.returncode == 0
+    shutdown = Shutdown()
+    with capture_logs() as lines:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(collect(load(config), "binance", "0of1", SystemClock(), shutdown))
+            await until(lambda: len(lines) > 1)
+            shutdown.request()
+    assert {line["event"] for line in lines} == {"markets.load_failed"}
     assert list(await rig.bus.states.lanes()) == []

@@ -195,6 +195,8 @@ class LaneWriter:
 
     def _recover(self, feed: LaneFeed, at_ns: int) -> None:
         feed.unsound = False
+        if not self._holes.is_open(feed.key):
+            return
         capture_ns = self._enter(at_ns)
         for position, control in enumerate(self._holes.close(feed.key, at_ns=capture_ns)):
             self._write(control, self._stamper.rise(capture_ns) if position else capture_ns)

@@ -15,7 +15,7 @@ from fluxforge.adapters.jetstream import BusOptions, connect
 from fluxforge.adapters.system_clock import SystemClock
 from fluxforge.domain.backoff import Backoff
 from fluxforge.domain.errors import BusUnavailableError, FluxForgeError
-from fluxforge.domain.status import status_to_json
+from fluxforge.domain.status import CollectorStatus, status_to_json
 from fluxforge.ports.bus import Bus
 from fluxforge.ports.clock import Clock
 from fluxforge.runtime import logs, telemetry
@@ -25,6 +25,7 @@ from fluxforge_collector.ccxt_source.source import CcxtSource
 from fluxforge_collector.collector import Collector
 from fluxforge_collector.events import CollectorEvents
 from fluxforge_collector.settings import CollectorSettings, collector_settings
+from fluxforge_collector.source import Source
 
 SERVICE: Final = "collector"
 _CONNECT_BACKOFF: Final = Backoff(base_s=0.2, cap_s=5.0)
@@ -69,21 +70,36 @@ async def collect(tree: Settings, exchange: str, shard: str, clock: Clock, shutd
         bus = await _unless_ended(shutdown, _connect(options, settings, events))
         if bus is None:
             return
-        collector = Collector(
-            settings, source=source, bus=bus, clock=clock, events=events, boot=secrets.token_hex(_BOOT_BYTES)
-        )
-        server = await telemetry.serve(
-            tree.telemetry.host, tree.telemetry.port, registry, lambda: collector.is_ready, lambda: True
-        )
         try:
-            await collector.run(shutdown)
+            status = await _run(tree, settings, source, bus, clock, events, registry, shutdown)
         finally:
-            await server.close()
             await bus.close()
     finally:
         await source.close()
-    sys.stdout.write(status_to_json(collector.status()).decode() + "\n")
+    sys.stdout.write(status_to_json(status).decode() + "\n")
     sys.stdout.flush()
+
+
+async def _run(
+    tree: Settings,
+    settings: CollectorSettings,
+    source: Source,
+    bus: Bus,
+    clock: Clock,
+    events: CollectorEvents,
+    registry: CollectorRegistry,
+    shutdown: Shutdown,
+) -> CollectorStatus:
+    boot = secrets.token_hex(_BOOT_BYTES)
+    collector = Collector(settings, source=source, bus=bus, clock=clock, events=events, boot=boot)
+    server = await telemetry.serve(
+        tree.telemetry.host, tree.telemetry.port, registry, lambda: collector.is_ready, lambda: True
+    )
+    try:
+        await collector.run(shutdown)
+    finally:
+        await server.close()
+    return collector.status()
 
 
 async def _connect(options: BusOptions, settings: CollectorSettings, events: CollectorEvents) -> Bus:
