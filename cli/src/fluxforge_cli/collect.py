@@ -19,7 +19,6 @@ def collect(
     """Run the collector of one exchange shard in the foreground. SIGTERM or Ctrl-C drains."""
     from fluxforge.domain.errors import UsageError  # noqa: PLC0415 - heavy
     from fluxforge_cli.system.plan import lanes  # noqa: PLC0415 - heavy
-    from fluxforge_collector.main import main  # noqa: PLC0415 - heavy
 
     chosen = choose(config)
     fitting = [
@@ -30,5 +29,7 @@ def collect(
         raise UsageError(
             f"collect: {'none' if not fitting else 'several'} of the configured lanes fit; choose: {known}"
         )
+    from fluxforge_collector.main import main  # noqa: PLC0415 - ccxt takes seconds: after all that may be refused
+
     arguments = ["--exchange", fitting[0].exchange, "--shard", fitting[0].shard]
     raise typer.Exit(main([*arguments, *(["--config", str(chosen.config)] if chosen.config else [])]))

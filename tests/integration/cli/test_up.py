@@ -1,0 +1,104 @@
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.integration.cli.command import run, started
+from tests.system import simulator
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+
+def config(tmp_path: Path, port: int, *, markets: str = '"BTC/USD"', more: str = "") -> Path:
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        f"""
+ccxt:
+  exchanges:
+    kraken:
+      via: "127.0.0.1:{port}"
+      channels: {{watchTrades: [{markets}], watchOrderBook: [{markets}]}}
+ingestion: {{segment_max_age_seconds: 5}}
+{more or "telemetry: {port: 0}"}
+"""
+    )
+    return path
+
+
+async def test_an_interrupt_drains_and_the_balance_closes_for_this_run_alone(tmp_path: Path) -> None:
+    async with simulator("--exchange", "kraken") as (port, _):
+        path = config(tmp_path, port)
+        async with started("up", "--config", path, cwd=tmp_path) as command:
+            await command.until("sealed 1")  # records of a segment
+            code, health = await run("health", "--config", path, cwd=tmp_path)
+            assert (code, "collector ccxt-kraken-0of1: ready, 2 of 2 feeds sound" in health) == (0, True)
+            command.signal(signal.SIGINT)
+            assert await command.end() == 0, command.text
+        assert "The balance closes." in command.text
+        code, listed = await run("segments", cwd=tmp_path)
+        assert (code, "in Parquet" in listed) == (0, True)
+
+        async with started("up", "--config", path, "--seconds", "12", cwd=tmp_path) as command:
+            assert await command.end() == 0, command.text
+        assert "The balance closes." in command.text
+
+
+async def test_a_killed_collector_comes_back_and_the_account_says_what_it_cannot_know(tmp_path: Path) -> None:
+    async with (
+        simulator("--exchange", "kraken") as (port, _),
+        started("up", "--config", config(tmp_path, port), cwd=tmp_path) as command,
+    ):
+        await command.until("captured 1")  # records of a feed
+        for pid in await _collectors(tmp_path):
+            os.kill(pid, signal.SIGKILL)
+        await command.until("collector-kraken-0of1 ended with -9; starting it again")
+        command.signal(signal.SIGTERM)
+        assert await command.end() == 1, command.text
+    assert "unknown: collector-kraken-0of1 ended with -9, without its last count" in command.text
+
+
+async def _collectors(tmp_path: Path) -> list[int]:
+    """Return the pids of the collectors whose configuration stands in this directory."""
+    listing = await asyncio.create_subprocess_exec("ps", "-wweo", "pid=,args=", stdout=asyncio.subprocess.PIPE)
+    output, _ = await listing.communicate()
+    marks = ("fluxforge_collector", str(tmp_path))
+    return [int(line.split()[0]) for line in output.decode().splitlines() if all(mark in line for mark in marks)]
+
+
+async def test_a_market_that_the_exchange_lacks_ends_everything_with_2_and_its_name(tmp_path: Path) -> None:
+    async with (
+        simulator("--exchange", "kraken") as (port, _),
+        started("up", "--config", config(tmp_path, port, markets='"BTC/USX"'), cwd=tmp_path) as command,
+    ):
+        assert await command.end() == 2, command.text
+    assert "collector-kraken-0of1: " in command.lines[-1]
+    assert "BTC/USX" in command.text
+    assert "BTC/USD" in command.text  # the nearest
+    assert not list((tmp_path / "data").rglob("*.ndjson"))
+
+
+async def test_a_telemetry_port_that_is_taken_ends_everything_with_2_and_its_number(tmp_path: Path) -> None:
+    server = await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", 0)
+    taken = server.sockets[0].getsockname()[1]
+    try:
+        path = config(tmp_path, 1, more=f"telemetry: {{port: {taken}}}")
+        code, output = await run("up", "--config", path, cwd=tmp_path)
+    finally:
+        server.close()
+        await server.wait_closed()
+    assert code == 2, output
+    assert f"cannot listen on 127.0.0.1:{taken}" in output
+    assert "set telemetry.port to a free port, or to 0 for any" in output
+
+
+async def test_two_at_once_on_one_directory_are_refused(tmp_path: Path) -> None:
+    async with started("up", "--config", config(tmp_path, 1), cwd=tmp_path) as first:
+        await first.until("capturing")
+        code, output = await run("up", "--config", "config.yaml", cwd=tmp_path)
+        assert code == 2
+        assert "in use by another FluxForge" in output
+        first.signal(signal.SIGINT)
+        first.signal(signal.SIGINT)
+        await first.end()
