@@ -1,0 +1,20 @@
+from fluxforge.adapters.memory.store import MemoryStore
+from fluxforge.domain.errors import SegmentCorruptError
+from fluxforge_etl_worker.reconcile import missing_events
+from tests.unit.fluxforge_etl_worker.samples import LANE, T0, Recording, manifest_of, stored, worker_on
+
+
+def test_only_segments_that_are_neither_placed_nor_dead_are_missing():
+    store = MemoryStore()
+    recording = Recording()
+    recording.ticker(T0, last=1.0)
+    for n in range(4):
+        stored(store, recording.body, manifest_of(recording.body, name=f"segment_20231114T22_0000{n}"))
+    store.create("raw/ready/ccxt/binance-0of1/by_hand.ndjson", recording.body)
+    worker = worker_on(store)
+    worker.process(LANE, "segment_20231114T22_00000")
+    worker.mark_dead(LANE, "segment_20231114T22_00001", SegmentCorruptError("k", "a", "b"))
+    found = missing_events(worker)
+    assert [event.segment for event in found] == ["segment_20231114T22_00002", "segment_20231114T22_00003"]
+    assert found[0].records == 1
+    assert found[0].lane == str(LANE)
