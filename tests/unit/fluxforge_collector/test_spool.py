@@ -86,11 +86,14 @@ def test_a_block_that_changed_on_disk_is_not_handed_on(settings: SpoolSettings) 
         spool.next()
 
 
-def test_a_full_spool_has_no_room(settings: SpoolSettings) -> None:
-    spool = Spool(SpoolSettings(settings.directory, 500))
-    assert spool.has_room(400)
-    spool.append(chain(1, size=200))
-    assert not spool.has_room(400)
+def test_room_is_counted_to_the_byte_that_stands_on_disk(settings: SpoolSettings) -> None:
+    blocks = chain(3, size=100)
+    Spool(settings).append(blocks)
+    (path,) = settings.directory.iterdir()
+    size = path.stat().st_size
+    assert Spool(SpoolSettings(settings.directory.with_name("fits"), size)).has_room(blocks)
+    assert not Spool(SpoolSettings(settings.directory.with_name("lacks"), size - 1)).has_room(blocks)
+    assert not Spool(SpoolSettings(settings.directory, size)).has_room(blocks[:1])
 
 
 def test_a_directory_that_cannot_be_written_is_refused_by_name(tmp_path: Path) -> None:

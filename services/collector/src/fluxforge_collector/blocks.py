@@ -91,6 +91,11 @@ class BlockBuffer:
         """Whether a block is full already."""
         return bool(self._closed)
 
+    def held(self) -> list[Block]:
+        """Return everything held as blocks, oldest first, and go on holding it."""
+        self.close_open()
+        return list(self._closed)
+
     def take(self) -> Block | None:
         """Take the oldest block, closing the open one where no other is left; None where nothing is held."""
         if not self._closed:

@@ -139,7 +139,7 @@ class Outbox:
             if not (self._spooling or self._buffer.pressed.is_set()):
                 return False
             window = [] if self._spooling else self._window()
-            if not self._spool.has_room(self._buffer.size_bytes + sum(len(block.payload) for block in window)):
+            if not self._spool.has_room([*window, *self._buffer.held()]):
                 return False
             if not self._spooling:
                 self._spooling = True

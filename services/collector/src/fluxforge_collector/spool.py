@@ -68,14 +68,9 @@ class Spool:
         """Whether nothing stands here, sent or not."""
         return not self._files
 
-    @property
-    def has_unsent(self) -> bool:
-        """Whether there is a block to hand on."""
-        return bool(self._unsent)
-
-    def has_room(self, size_bytes: int) -> bool:
-        """Whether blocks of this size in all still fit."""
-        return self.size_bytes + size_bytes <= self._settings.size_bytes_max
+    def has_room(self, blocks: Sequence[Block]) -> bool:
+        """Return whether these blocks, all of them, still fit."""
+        return self.size_bytes + sum(map(_frame_size_bytes, blocks)) <= self._settings.size_bytes_max
 
     def ids(self) -> list[BlockId]:
         """Return the ids of the blocks to hand on, oldest first."""
@@ -187,6 +182,10 @@ class Spool:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _frame_size_bytes(block: Block) -> int:
+    return _FRAME.size + len(orjson.dumps(block.headers())) + len(block.payload)
 
 
 def _frame(block: Block) -> bytes:
