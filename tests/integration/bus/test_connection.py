@@ -1,6 +1,7 @@
 """The connection: what is refused at the start, what ends it for good, and what must not outlive a disconnect."""
 
 import asyncio
+import contextlib
 import dataclasses
 import os
 import signal
@@ -258,3 +259,17 @@ async def test_a_delivery_that_came_too_late_for_its_claim_is_given_back_at_the_
     claim = await other.claim(wait_s=5)
     assert (claim.payload, claim.num_delivered) == (b"one", 2)
     await other.close()
+
+
+async def test_a_cancelled_request_is_cancelled_even_when_its_answer_comes_at_that_moment(bus):
+    work = await bus.work()
+    survivors = 0
+    for turn in range(400):
+        asking = asyncio.ensure_future(work.backlog())
+        await asyncio.sleep(turn % 40 * 25e-6)  # somewhere between sending and the answer
+        was_under_way = asking.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asking
+            survivors += was_under_way
+    await work.close()
+    assert survivors == 0

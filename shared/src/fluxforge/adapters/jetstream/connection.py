@@ -129,8 +129,10 @@ class Connection:
         self.raise_if_failed()
         if not self.is_connected:
             raise BusUnavailableError(operation, "not connected")
+        task = asyncio.current_task()
+        cancels = task.cancelling() if task else 0
         try:
-            return await self.client.request(
+            answer = await self.client.request(
                 subject, payload, timeout=REQUEST_S, headers=dict(headers) if headers else None
             )
         except nats.errors.NoRespondersError as error:
@@ -138,6 +140,10 @@ class Connection:
         except (nats.errors.Error, OSError, TimeoutError) as error:
             self.raise_if_failed()
             raise BusUnavailableError(operation, str(error) or type(error).__name__) from error
+        if task and task.cancelling() > cancels:
+            # asyncio.wait_for of Python 3.11, which nats-py uses, swallows a cancellation that meets the answer.
+            raise asyncio.CancelledError
+        return answer
 
     async def send(self, subject: str, payload: bytes, reply: str = "", headers: dict[str, str] | None = None) -> bool:
         """Hand a message to the socket; return False where the connection is away, and nothing was sent."""
