@@ -18,7 +18,7 @@ sync: $(SYNCED)  ## Install everything into .venv, from nothing but Python >= 3.
 $(SYNCED): pyproject.toml uv.lock $(wildcard */pyproject.toml services/*/pyproject.toml) tools/bootstrap.py
 	@$(PYTHON) -c 'import sys; sys.exit("FluxForge needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name another: make PYTHON=python3.12 " + "$(MAKECMDGOALS)") if sys.version_info < (3, 11) else None'
 	@$(PYTHON) tools/bootstrap.py
-	@$(UV) sync --frozen --quiet
+	@$(UV) sync --frozen --quiet --compile-bytecode
 	@touch $@
 
 .PHONY: demo

@@ -3,17 +3,16 @@
 3000 depth updates a second of 20 levels, over 1 and over 10 symbols; the collector with a real server that syncs every
 acknowledged block, the bare operation with the same event loop, awaiting `watch_order_book` and doing nothing with it.
 Interleaved pairs, median of their ratios. CPU is counted from the first frame to the last one acknowledged, without
-what starting the interpreter takes. Needs Linux. Run: `.venv/bin/python benchmarks/collector.py [--frames 12000]`.
+what starting the interpreter takes. Needs Linux. Run: `.venv/bin/python -m benchmarks.collector [--frames 12000]`.
 """
 
 import argparse
 import asyncio
-import os
 import signal
 import statistics
 import sys
 import tempfile
-from asyncio.subprocess import DEVNULL, PIPE, Process
+from asyncio.subprocess import DEVNULL, PIPE
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ import ccxt.pro
 import orjson
 import uvloop
 
+from benchmarks.cpu import cpu_s
 from fluxforge.adapters.embedded_nats import EmbeddedNats
 from fluxforge.adapters.jetstream import BusOptions, JetStreamBus, connect
 from fluxforge.adapters.jetstream.provision import provision
@@ -61,12 +61,6 @@ async def watch_and_drop(port: int, symbols: list[str]) -> None:
             tasks.create_task(watch(symbol))
 
 
-def cpu_s(process: Process) -> float:
-    """User and system time so far, all threads."""
-    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 async def run(command: list[str], simulator: Simulator, symbols: int) -> Run:
     """Run a client over one load; it is measured from when all its books are there."""
     loop = asyncio.get_running_loop()
@@ -77,11 +71,11 @@ async def run(command: list[str], simulator: Simulator, symbols: int) -> Run:
             while all(len(stage.books_answered) < symbols for stage in simulator._markets):  # noqa: ASYNC110 - no event
                 await asyncio.sleep(0.02)
         await asyncio.sleep(0.2)
-        cpu_begin, wall_begin = cpu_s(process), loop.time()
+        cpu_begin, wall_begin = cpu_s(process.pid), loop.time()
         async with asyncio.timeout(120):
             await simulator.finished.wait()
         await asyncio.sleep(0.3)  # what was read last is acknowledged
-        spent = Run(cpu_s(process) - cpu_begin, loop.time() - wall_begin)
+        spent = Run(cpu_s(process.pid) - cpu_begin, loop.time() - wall_begin)
     finally:
         process.send_signal(signal.SIGTERM)
         output = await process.stdout.read()
@@ -91,7 +85,7 @@ async def run(command: list[str], simulator: Simulator, symbols: int) -> Run:
 
 async def run_bare(frames: int, symbols: int) -> Run:
     async with Simulator(options(frames, symbols)) as simulator:
-        command = [sys.executable, __file__, "--bare", str(simulator.port), str(symbols)]
+        command = [sys.executable, "-m", "benchmarks.collector", "--bare", str(simulator.port), str(symbols)]
         return await run(command, simulator, symbols)
 
 
