@@ -85,7 +85,7 @@ def test_every_book_event_of_coinbase_is_a_record_and_a_row(coinbase: Captured) 
 
 
 def test_a_snapshot_of_five_megabytes_passes(coinbase: Captured) -> None:
-    assert max(line["bytes"] for line in coinbase.ledger if line["kind"] == "data") > 4_000_000
+    assert max(line["bytes"] for line in coinbase.ledger if line["kind"] == "snapshot") > 4_000_000
     first = next(r for r in coinbase.records if r["channel"] == "orderbook" and r["symbol"] == "BTC-USD")
     assert len(first["data"]["bids"]) == len(first["data"]["asks"]) == 50
 
