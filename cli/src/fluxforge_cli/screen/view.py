@@ -64,6 +64,7 @@ class History:
 
     newest: dict[str, Status] = field(default_factory=dict)
     _past: dict[str, deque[CollectorStatus]] = field(default_factory=dict)
+    _former: list[CollectorStatus] = field(default_factory=list)
     _ended: dict[type[Status], Sequence[Status]] = field(default_factory=dict)
 
     def hear(self, statuses: Mapping[str, Status]) -> None:
@@ -75,6 +76,7 @@ class History:
             if isinstance(status, CollectorStatus):
                 past = self._past.setdefault(subject, deque())
                 if past and past[-1].boot != status.boot:
+                    self._former.append(past[-1])  # what a former life captured stays captured
                     past.clear()
                 past.append(status)
                 while len(past) > 2 and status.at_ns - past[1].at_ns >= _RATE_WINDOW_NS:  # noqa: PLR2004 - two ends
@@ -85,6 +87,7 @@ class History:
         self.newest = {subject: status for subject, status in self.newest.items() if not isinstance(status, kind)}
         if kind is CollectorStatus:
             self._past.clear()
+            self._former.clear()
         self._ended[kind] = last
 
     def view(self, now_ns: int) -> View:
@@ -98,7 +101,7 @@ class History:
             feeds=tuple(sorted(feeds, key=lambda row: (row.exchange, row.symbol, row.channel))),
             lanes=tuple(lane for status in segmenters for lane in status.lanes),
             etl=_etl_row(workers) if workers else None,
-            captured=sum(status.captured for status in collectors),
+            captured=sum(status.captured for status in (*self._former, *collectors)),
             waiting=sum(status.waiting for status in collectors),
             dropped=sum(status.dropped for status in collectors),
             silent=tuple(sorted(s for s, status in self.newest.items() if now_ns - status.at_ns > _STALE_NS)),

@@ -91,13 +91,15 @@ def final_status(output: bytes) -> Status | None:
 
 
 def last_error(log: bytes) -> str:
-    """Return what the last error line of a log says, else its last line, else nothing."""
-    lines = [line for line in log.decode(errors="replace").splitlines() if line.strip()]
+    """Return what the last error line of a log says, else its last line that is no event, else nothing."""
+    lines = [line.strip() for line in log.decode(errors="replace").splitlines() if line.strip()]
+    plain = ""
     for line in reversed(lines):
         try:
             event = orjson.loads(line)
         except orjson.JSONDecodeError:
+            plain = plain or line
             continue
         if isinstance(event, dict) and event.get("level") in {"error", "critical"}:
             return str(event.get("error") or event.get("event"))
-    return lines[-1].strip() if lines else ""
+    return plain

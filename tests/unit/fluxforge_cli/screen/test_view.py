@@ -40,6 +40,7 @@ def test_the_first_status_has_no_rate_and_a_new_boot_begins_anew() -> None:
     assert history.view(S).feeds[0].rate_hz is None
     history.hear({SUBJECT: collector(2, 5, boot="b2")})
     assert history.view(2 * S).feeds[0].rate_hz is None
+    assert history.view(2 * S).captured == 51 + 6
 
 
 def test_workers_are_added_up() -> None:

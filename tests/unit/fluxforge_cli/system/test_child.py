@@ -23,6 +23,7 @@ def test_the_last_error_of_a_log_is_why_it_ended() -> None:
     assert last_error(log) == "wrong key"
     assert last_error(b'{"level":"error","event":"service.drain_timed_out"}') == "service.drain_timed_out"
     assert last_error(b"Traceback\nModuleNotFoundError: no\n\n") == "ModuleNotFoundError: no"
+    assert last_error(b'{"level":"info","event":"feed.subscribed"}\n') == ""
     assert last_error(b"") == ""
 
 
