@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import sys
 from asyncio.subprocess import PIPE, STDOUT, Process
@@ -20,15 +21,15 @@ class Command:
         self._process = process
         self.lines: list[str] = []
 
-    async def until(self, text: str) -> str:
-        """Return the first line from here on that contains a text."""
+    async def until(self, pattern: str) -> str:
+        """Return the first line from here on in which a regular expression is found."""
         assert self._process.stdout is not None
         async with asyncio.timeout(PATIENCE_S):
             while line := (await self._process.stdout.readline()).decode():
                 self.lines.append(line.rstrip("\n"))
-                if text in line:
+                if re.search(pattern, line):
                     return line
-        raise AssertionError(f"it ended without saying {text!r}:\n" + "\n".join(self.lines))
+        raise AssertionError(f"it ended without saying {pattern!r}:\n" + "\n".join(self.lines))
 
     async def end(self) -> int:
         """Wait for the end; return the exit code."""
