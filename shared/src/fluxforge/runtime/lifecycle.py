@@ -69,13 +69,18 @@ def run(
     SIGTERM and SIGINT ask for a drain, with `parent_pipe` the end of stdin too. A body that has not returned
     `drain_deadline_s` after that is given up: the process ends at once with 1, whatever it waits for.
     """
+    # A thread, not the loop: it must fire even while the loop is blocked or waits for an executor to end.
+    deadline = threading.Timer(drain_deadline_s, _give_up, args=(service, drain_deadline_s))
+    deadline.daemon = True
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_supervised(service, body, parent_pipe=parent_pipe, drain_deadline_s=drain_deadline_s))
+            runner.run(_supervised(body, deadline, parent_pipe=parent_pipe))
     except BaseExceptionGroup as group:
         return _report_group(service, group)
     except Exception as error:  # noqa: BLE001 - the one place where a process learns why it ends
         return report(service, error)
+    finally:
+        deadline.cancel()
     return ExitCode.DONE
 
 
@@ -118,9 +123,9 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 async def _supervised(
-    service: str, body: Callable[[Shutdown], Awaitable[None]], *, parent_pipe: bool, drain_deadline_s: float
+    body: Callable[[Shutdown], Awaitable[None]], deadline: threading.Timer, *, parent_pipe: bool
 ) -> None:
-    shutdown = Shutdown(lambda: _give_up_later(service, drain_deadline_s))
+    shutdown = Shutdown(deadline.start)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, shutdown.request)
@@ -131,13 +136,6 @@ async def _supervised(
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
-
-
-def _give_up_later(service: str, drain_deadline_s: float) -> None:
-    # A thread, not the loop: it must fire even while the loop is blocked or waits for an executor to end.
-    timer = threading.Timer(drain_deadline_s, _give_up, args=(service, drain_deadline_s))
-    timer.daemon = True
-    timer.start()
 
 
 def _give_up(service: str, drain_deadline_s: float) -> None:

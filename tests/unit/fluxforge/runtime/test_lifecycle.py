@@ -144,3 +144,19 @@ def test_errors_of_ours_keep_their_codes() -> None:
         raise BusUnavailableError("publish", "gone")
 
     assert (run("tester", refuses), run("tester", fails)) == (2, 1)
+
+
+def test_a_drain_that_ended_in_time_is_not_given_up_later() -> None:
+    program = textwrap.dedent(
+        """
+        import threading
+        from fluxforge.runtime import lifecycle
+
+        async def body(shutdown):
+            shutdown.request()
+
+        assert lifecycle.run("tester", body, drain_deadline_s=0.2) == 0
+        threading.Event().wait(0.5)
+        """
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=20).returncode == 0
