@@ -141,7 +141,16 @@ async def _exchange(directory: Path) -> AsyncIterator[tuple[Process, int]]:
     with (directory / "simulator.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            *("-m", "fluxforge_simulator", "--ledger", str(directory / "ledger.ndjson"), "--port", "0"),
+            *(
+                "-m",
+                "fluxforge_simulator",
+                "--ledger",
+                str(directory / "ledger.ndjson"),
+                "--port",
+                "0",
+                "--parent-pipe",
+            ),
+            stdin=PIPE,  # it closes when we are killed, and the simulator ends
             stdout=PIPE,
             stderr=log,
             start_new_session=True,

@@ -1,7 +1,10 @@
 """`python -m fluxforge_simulator`: the options of one run as arguments."""
 
 import argparse
+import os
+import signal
 import sys
+import threading
 from pathlib import Path
 from typing import NoReturn
 
@@ -28,6 +31,12 @@ def _speed(text: str) -> float | None:
         raise argparse.ArgumentTypeError(f"{text!r}: expected a number above 0, or max") from None
 
 
+def _end_with_parent() -> None:
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def main(arguments: list[str]) -> int:
     """Read the arguments and run; return the exit code, or raise SystemExit where they cannot be read."""
     defaults = SimulateOptions()
@@ -42,7 +51,10 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--settle", type=float, default=defaults.settle_s, help="seconds after the last subscription")
     parser.add_argument("--wait-for", type=int, help="begin as soon as this many feeds are subscribed")
     parser.add_argument("--seed", type=int, default=defaults.seed, help="of the made-up markets")
+    parser.add_argument("--parent-pipe", action="store_true", help="end when stdin closes")
     given = parser.parse_args(arguments)
+    if given.parent_pipe:
+        threading.Thread(target=_end_with_parent, daemon=True, name="parent-pipe").start()
     return simulate(
         SimulateOptions(
             recordings=tuple(given.recording),
