@@ -14,7 +14,7 @@ from fluxforge.domain.status import CollectorStatus
 from tests.recorded.recordings import BinanceRecording, recording
 from tests.system import running_system, simulator
 
-pytestmark = pytest.mark.xdist_group("recorded_binance")
+pytestmark = pytest.mark.timeout(240)
 
 FILES = ("binance/spot_btcusdt_20240808.gz", "binance/spot_btcusdt_20240809.gz")
 MARKETS = "binance/exchangeInfo_spot_20250807.json"
@@ -76,14 +76,12 @@ def original() -> BinanceRecording:
     return BinanceRecording.read(*FILES)
 
 
-@pytest.mark.timeout(240)
 def test_every_trade_is_sealed_once_and_in_order(captured: Captured, original: BinanceRecording) -> None:
     ids = [int(trade["id"]) for record in captured.of("trades") for trade in record["data"]]
     assert len(ids) == 19_904
     assert ids == original.trade_ids
 
 
-@pytest.mark.timeout(240)
 def test_one_snapshot_and_every_delta_is_sealed_once_and_in_order(
     captured: Captured, original: BinanceRecording
 ) -> None:
@@ -93,7 +91,6 @@ def test_one_snapshot_and_every_delta_is_sealed_once_and_in_order(
     assert ids == [original.snapshot_id, *fresh]
 
 
-@pytest.mark.timeout(240)
 def test_the_touch_is_the_one_binance_itself_published(captured: Captured, original: BinanceRecording) -> None:
     compared = 0
     for record in captured.of("orderbook"):
@@ -105,7 +102,6 @@ def test_the_touch_is_the_one_binance_itself_published(captured: Captured, origi
     assert compared >= 1_000
 
 
-@pytest.mark.timeout(240)
 def test_the_lane_is_in_strict_order_and_without_a_hole(captured: Captured) -> None:
     times_ns = [record["capture_ns"] for record in captured.records]
     assert all(a < b for a, b in pairwise(times_ns))
@@ -116,7 +112,6 @@ def test_the_lane_is_in_strict_order_and_without_a_hole(captured: Captured) -> N
         assert record["seq"] == seqs[feed]
 
 
-@pytest.mark.timeout(240)
 def test_collector_manifests_and_simulator_count_the_same(captured: Captured) -> None:
     assert captured.status.captured == captured.status.stored == captured.sealed == len(captured.records)
     assert (captured.status.dropped, captured.status.spooled, captured.status.waiting) == (0, 0, 0)
@@ -128,7 +123,6 @@ def test_collector_manifests_and_simulator_count_the_same(captured: Captured) ->
     assert len(captured.of("orderbook")) == len(depth) - stale + 1
 
 
-@pytest.mark.timeout(240)
 def test_every_sealed_update_is_a_row_and_midnight_parts_the_dates(
     captured: Captured, original: BinanceRecording
 ) -> None:

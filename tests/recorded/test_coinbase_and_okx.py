@@ -13,7 +13,7 @@ import pytest
 from tests.recorded.recordings import received, recording
 from tests.system import running_system, simulator
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("recorded_venues")]
+pytestmark = pytest.mark.timeout(240)
 
 COINBASE = "coinbase/COINBASE_20260809_first10s.jsonl.zst"
 COINBASE_MARKETS = ["BTC/USD", "ETH/USD"]

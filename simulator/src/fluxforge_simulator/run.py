@@ -35,10 +35,14 @@ async def _run(options: SimulateOptions) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with Simulator(options) as simulator:
-        sys.stdout.write(orjson.dumps({"port": simulator.port}).decode().replace(":", ": ") + "\n")
-        sys.stdout.flush()
-        await _first(stop, simulator.finished if options.once else None)
+    try:
+        async with Simulator(options) as simulator:
+            sys.stdout.write(orjson.dumps({"port": simulator.port}).decode().replace(":", ": ") + "\n")
+            sys.stdout.flush()
+            await _first(stop, simulator.finished if options.once else None)
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
     if options.recordings:
         sys.stderr.write(_summary(simulator.ledger) + "\n")
     return 0

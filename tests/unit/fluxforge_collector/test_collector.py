@@ -125,7 +125,8 @@ async def test_a_bus_that_fails_for_good_ends_it_and_keeps_everything(stand: Sta
             stand.server.go_away()
             stand.source.say()
             stand.bus.fail(FatalError("gone"))
-            await asyncio.sleep(5)
+            async with asyncio.timeout(5):
+                await asyncio.Event().wait()
     spool = Spool(stand.settings.spool)
     left = lines_of(list(iter(spool.next, None)))
     assert [line.event or line.seq for line in left][-2:] == [1, "stopped"]

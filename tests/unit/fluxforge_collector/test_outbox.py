@@ -184,7 +184,8 @@ async def test_whatever_ends_it_nothing_is_lost(bench: Bench, found: type[Except
             else:
                 del bench.server.streams[LANE.stream(1)]
             bench.add(30)
-            await asyncio.sleep(5)
+            async with asyncio.timeout(5):
+                await asyncio.Event().wait()
     assert await outbox.rescue() == 30
     kept = Spool(bench.spool_settings)
     assert [line.seq for line in lines_of(list(iter(kept.next, None)))] == list(range(11, 41))
