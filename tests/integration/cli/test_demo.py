@@ -1,3 +1,8 @@
+import asyncio
+import re
+import shlex
+import sys
+from asyncio.subprocess import PIPE, STDOUT
 from pathlib import Path
 
 import duckdb
@@ -14,14 +19,14 @@ def ledger(path: Path) -> list[dict[str, object]]:
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 async def test_the_demo_ends_by_itself_and_others_count_what_it_counted(tmp_path: Path) -> None:
-    code, output = await run("demo", "--seconds", "25", "--data", "demo", cwd=tmp_path)
+    code, output = await run("demo", "--seconds", "25", cwd=tmp_path)
     assert code == 0, output
     assert "The balance closes." in output
     assert "differs" not in output
 
-    entries = ledger(tmp_path / "demo/ledger.ndjson")
+    entries = ledger(tmp_path / "data/demo/ledger.ndjson")
     sent = {(entry["exchange"], key) for entry in entries if entry["channel"] == "trades" for key in _keys(entry)}
-    processed = f"{tmp_path}/demo/processed/ccxt"
+    processed = f"{tmp_path}/data/demo/processed/ccxt"
     ((trades, books, tickers, bars),) = duckdb.sql(
         f"""SELECT (SELECT count(DISTINCT (exchange, trade_id)) FROM '{processed}/trades/**/*.parquet'),
                    (SELECT count(*) FROM '{processed}/orderbook/books/**/*.parquet'),
@@ -41,6 +46,7 @@ async def test_the_demo_ends_by_itself_and_others_count_what_it_counted(tmp_path
     code, again = await run(*_example(output), cwd=tmp_path)
     assert code == 0
     assert "BTC-USDT" in again
+    await _follow_the_readme(tmp_path)
 
 
 def _keys(entry: dict[str, object]) -> list[object]:
@@ -51,5 +57,22 @@ def _keys(entry: dict[str, object]) -> list[object]:
 
 def _example(output: str) -> list[str]:
     """Return the arguments of the first query that the demo offers to copy."""
-    line = next(line for line in output.splitlines() if " query --data demo " in line)
-    return ["query", "--data", "demo", line.split('"')[1]]
+    line = next(line for line in output.splitlines() if " query --data data/demo " in line)
+    return shlex.split(line)[1:]
+
+
+async def _follow_the_readme(folder: Path) -> None:
+    """Run what the README says to ask of the demo's data, as it is printed there."""
+    readme = (Path(__file__).parents[3] / "README.md").read_text()
+    query = next(line for line in readme.splitlines() if line.startswith(".venv/bin/fluxforge query"))
+    code, output = await run(*shlex.split(query)[1:], cwd=folder)
+    assert (code, "BTC-USDT" in output) == (0, True), output
+    programs = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    assert len(programs) == 3
+    for program in programs:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", program, cwd=folder, stdout=PIPE, stderr=STDOUT
+        )
+        text, _ = await process.communicate()
+        assert process.returncode == 0, text.decode()
+        assert b"BTC-USD" in text, text.decode()
