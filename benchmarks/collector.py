@@ -1,9 +1,10 @@
 """The collector's cost: CPU seconds of its process at a paced load, against bare ccxt.pro that drops its updates.
 
 3000 depth updates a second of 20 levels, over 1 and over 10 symbols; the collector with a real server that syncs every
-acknowledged block, the bare operation with the same event loop, awaiting `watch_order_book` and doing nothing with it.
+acknowledged block; the bare operation with the same event loop and the same subscription, awaiting
+`watch_order_book_for_symbols` and doing nothing with what it returns.
 Interleaved pairs, median of their ratios. CPU is counted from the first frame to the last one acknowledged, without
-what starting the interpreter takes. Needs Linux. Run: `.venv/bin/python -m benchmarks.collector [--frames 12000]`.
+what starting the interpreter takes. Needs Linux. Run: `.venv/bin/python -m benchmarks.collector [--frames 30000]`.
 """
 
 import argparse
@@ -52,13 +53,8 @@ async def watch_and_drop(port: int, symbols: list[str]) -> None:
     exchange.has["fetchCurrencies"] = False
     await exchange.load_markets()
 
-    async def watch(symbol: str) -> None:
-        while True:
-            await exchange.watch_order_book(symbol)
-
-    async with asyncio.TaskGroup() as tasks:
-        for symbol in symbols:
-            tasks.create_task(watch(symbol))
+    while True:
+        await exchange.watch_order_book_for_symbols(symbols)
 
 
 async def run(command: list[str], simulator: Simulator, symbols: int) -> Run:
@@ -161,7 +157,7 @@ async def measure(frames: int, symbols: int) -> dict[str, object]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--frames", type=int, default=12_000)
+    parser.add_argument("--frames", type=int, default=30_000)
     parser.add_argument("--bare", nargs=2, type=int, metavar=("PORT", "SYMBOLS"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.bare:
