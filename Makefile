@@ -32,7 +32,7 @@ clean:  ## Remove what the demo and the tools left behind (not your data)
 ##@ Test
 .PHONY: test
 test: sync  ## Run every test but the benchmarks
-	@$(PYTEST) -n 2 --dist loadfile
+	@$(PYTEST) -n 4 --dist loadfile
 
 .PHONY: check
 check: fmt-check lint types imports test  ## All that must hold before a commit
