@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import duckdb
 import orjson
 import pytest
 import zstandard
@@ -95,6 +96,37 @@ def test_a_segment_that_cannot_be_processed_is_marked_and_blocks_nothing(tmp_pat
     mark = orjson.loads((tmp_path / "dead" / str(LANE) / "segment_20231114T22_00001.json").read_bytes())
     assert mark["error"] == "SegmentCorruptError"
     assert (tmp_path / "raw/ready/ccxt/binance-0of1/segment_20231114T22_00001.ndjson").exists()
+
+
+def test_bad_lines_stand_in_quarantine_with_their_offsets_and_every_other_line_is_a_row(tmp_path):
+    good = tickers(T0, count=40).splitlines(keepends=True)
+    bad = {
+        "not UTF-8": good[0].replace(b"BTC", b"\xff\xfe"),
+        "NaN": good[0].replace(b'"last":0.0', b'"last":NaN'),
+        "over-long": good[0].replace(b'"last":0.0', b'"last":0.0,"pad":"' + b"x" * 8_400_000 + b'"'),
+        "unknown v": good[0].replace(b'"v":1', b'"v":7'),
+    }
+    torn = good[0][:-30]
+    lines = [
+        *good[:10],
+        bad["not UTF-8"],
+        *good[10:20],
+        bad["NaN"],
+        bad["over-long"],
+        *good[20:],
+        bad["unknown v"],
+        torn,
+    ]
+    put(tmp_path, "mixed.ndjson", b"".join(lines))
+    summary = run_folder(settings_on(tmp_path))
+    assert (summary.processed, summary.records, summary.quarantined, summary.dead) == (1, len(good) + 5, 5, ())
+    quarantined = (tmp_path / "quarantine" / str(LANE) / "mixed.ndjson").read_bytes().splitlines()
+    offsets = [sum(map(len, lines[:n])) for n in (10, 21, 22, 43, 44)]
+    assert [orjson.loads(line)["offset"] for line in quarantined] == offsets
+    assert all(orjson.loads(line)["reason"] for line in quarantined)
+    glob = f"{tmp_path}/processed/ccxt/ticker/**/*.parquet"
+    rows = duckdb.sql(f"SELECT seq, last FROM '{glob}' ORDER BY seq").fetchall()
+    assert rows == [(n + 1, float(n)) for n in range(40)]
 
 
 def test_an_empty_folder_is_nothing_to_do(tmp_path):
