@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Final
 
 import orjson
@@ -20,7 +21,7 @@ from fluxforge_etl_worker.schemas import SCHEMA_VERSION
 from fluxforge_etl_worker.settings import EtlOptions
 from fluxforge_etl_worker.source import boots_stopped_at_end, sealed_chunks
 
-SOFTWARE: Final = "fluxforge 0.1.0"
+SOFTWARE: Final = f"fluxforge-etl-worker {version('fluxforge-etl-worker')}"
 
 
 @dataclass(frozen=True, slots=True)
