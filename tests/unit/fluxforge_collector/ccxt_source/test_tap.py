@@ -9,6 +9,7 @@ import orjson
 import pytest
 from aiohttp import WSMsgType
 from ccxt.async_support.base.exchange import Exchange
+from ccxt.async_support.base.ws.cache import ArrayCache
 from ccxt.async_support.base.ws.client import Client
 
 from fluxforge.domain.control import Event
@@ -137,9 +138,28 @@ async def test_only_the_first_4_kib_of_a_bad_frame_are_kept(world: World) -> Non
 
 async def test_a_record_bears_the_stamp_of_its_frame(world: World) -> None:
     world.watch(world.scope(BOOK), ["book:BTC"])
+    resolve = world.client.resolve
+
+    def resolve_late(*arguments: Any) -> Any:
+        world.desk.clock.advance(7)
+        return resolve(*arguments)
+
+    world.client.resolve = resolve_late
     world.desk.clock.advance(123)
+    came_ns = world.desk.clock.wall_ns()
     world.update("book:BTC")
-    assert world.records()[0].capture_ns == world.desk.clock.wall_ns()
+    assert world.records()[0].capture_ns == came_ns
+
+
+async def test_trades_that_ccxt_no_longer_held_are_told_as_a_gap_of_their_feed(world: World) -> None:
+    world.watch(world.scope(TRADES), ["trade:BTC"])
+    cache = ArrayCache(2)
+    for number in range(5):
+        cache.append({"symbol": "BTC/USDT", "id": str(number), "timestamp": number})
+    world.client.resolve(cache, "trade:BTC")
+    (gap,) = (line.control for line in world.desk.lines() if line.event == "gap")
+    assert (gap.scope, gap.count) == (world.desk.trades.key, 3)
+    assert [trade["id"] for trade in world.records()[0].data] == ["3", "4"]
 
 
 async def test_a_refusal_that_names_a_market_is_its_alone(world: World) -> None:
