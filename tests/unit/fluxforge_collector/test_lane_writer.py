@@ -102,6 +102,28 @@ def test_no_record_enters_later_than_the_repeat_time_after_an_open_hole_was_told
     assert desk.controls[-1].feeds == (TRADES_KEY,)
 
 
+def test_a_repeat_has_a_capture_time_of_its_own_before_the_record_that_met_it() -> None:
+    desk = Desk()
+    desk.writer.start(None)
+    desk.record(pass_ns=REPEAT_NS)
+    assert events_of(desk)[:2] == ["started", "started"]
+    times = [line.capture_ns for line in desk.lines()]
+    assert times == sorted(set(times))
+
+
+def test_a_feed_in_several_holes_leaves_each_at_a_capture_time_of_its_own() -> None:
+    desk = Desk()
+    desk.writer.start(None)
+    desk.writer.note(Event.DISCONNECTED, [desk.book])
+    desk.record()
+    *_, first, second, record = desk.lines()
+    assert [(line.event, line.control.hole) for line in (first, second)] == [
+        ("resynced", f"{BOOT}:1"),
+        ("resynced", f"{BOOT}:2"),
+    ]
+    assert first.capture_ns < second.capture_ns < record.capture_ns
+
+
 def test_dropped_names_exactly_what_was_lost_before_the_first_record_accepted_after() -> None:
     desk = Desk(limits=Limits(block_records_max=1, waiting_records_max=4))
     desk.writer.start(None)
@@ -145,6 +167,16 @@ def test_a_record_that_is_too_large_is_rejected_by_size_and_checksum_and_the_fee
     assert len(str(rejected.detail["sha256"])) == len(hashlib.sha256().hexdigest())
     assert [line.seq for line in desk.lines() if line.channel == "orderbook"] == [2]
     assert desk.writer.dropped == 1
+
+
+def test_a_record_of_just_the_greatest_size_is_entered_and_one_byte_more_is_rejected() -> None:
+    desk = Desk()
+    desk.record(data=b'"x"')
+    size_bytes = len(desk.buffer.held()[0].payload)
+    desk = Desk(limits=Limits(record_bytes_max=size_bytes))
+    desk.record(data=b'"x"')
+    desk.record(data=b'"xx"')
+    assert events_of(desk) == ["orderbook 1", "rejected"]
 
 
 @pytest.mark.parametrize(("step_ns", "reason"), [(SECOND_NS, "forward"), (-SECOND_NS, "backward")])
