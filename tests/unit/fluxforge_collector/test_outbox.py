@@ -13,7 +13,7 @@ from fluxforge_collector.blocks import BlockBuffer
 from fluxforge_collector.outbox import Outbox
 from fluxforge_collector.settings import Limits, SpoolSettings
 from fluxforge_collector.spool import Spool
-from tests.unit.fluxforge_collector.made import BOOK, BOOT, LANE, block, events, lines_of, stored, until
+from tests.unit.fluxforge_collector.made import BOOK, BOOT, LANE, block, chain, events, lines_of, stored, until
 
 LINE = RecordWriter(BOOK, "b").line
 SLOT = ("orderbook", "BTC-USDT")
@@ -145,6 +145,22 @@ async def test_a_restart_sends_the_old_boots_blocks_first_with_their_ids(bench: 
             f"{BOOT}:1",
             f"{BOOT}:2",
         ]
+
+
+async def test_the_spool_is_not_left_before_what_it_handed_on_is_stored(bench: Bench) -> None:
+    old = chain(2)
+    Spool(bench.spool_settings).append(old)
+    bench.buffer = BlockBuffer("n3w", Limits(block_records_max=5), after=old[-1].id)
+    async with bench.running() as outbox:
+        bench.server.go_away()
+        await until(lambda: not outbox.spooled and outbox._in_hand is None)
+        assert not await outbox._leave_spool()
+        bench.add(5)
+        await until(lambda: not (bench.buffer.records or outbox._moving))
+        assert [str(found) for found in Spool(bench.spool_settings).ids()] == [f"{BOOT}:1", f"{BOOT}:2", "n3w:1"]
+        bench.server.come_back()
+        assert await outbox.drain(5)
+        assert [str(found.id) for found in stored(bench.server)] == [f"{BOOT}:1", f"{BOOT}:2", "n3w:1"]
 
 
 async def test_a_full_spool_lets_memory_refuse_and_recovers_in_order(tmp_path: Path) -> None:
