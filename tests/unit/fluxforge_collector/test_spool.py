@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,7 @@ def test_a_torn_tail_is_cut_off_and_everything_before_it_kept(settings: SpoolSet
     assert spool.ids() == [block.id for block in blocks[:2]]
     spool.append([blocks[2]])
     assert [spool.next() for _ in range(3)] == blocks
+    assert Spool(settings).ids() == [block.id for block in blocks]
 
 
 def test_a_block_that_changed_on_disk_is_not_handed_on(settings: SpoolSettings) -> None:
@@ -84,6 +86,22 @@ def test_a_block_that_changed_on_disk_is_not_handed_on(settings: SpoolSettings) 
     path.write_bytes(path.read_bytes().replace(b"yyyyy", b"yyzyy", 1))
     with pytest.raises(DurabilityError, match=f"{BOOT}:1"):
         spool.next()
+
+
+def test_blocks_and_the_name_of_their_file_are_on_disk_when_append_returns(
+    settings: SpoolSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(settings)
+    synced: list[tuple[Path, int]] = []
+
+    def note(fd: int) -> None:
+        synced.append((Path(f"/proc/self/fd/{fd}").readlink(), os.fstat(fd).st_size))
+
+    monkeypatch.setattr(os, "fsync", note)
+    spool.append(chain(3))
+    (path,) = settings.directory.iterdir()
+    assert synced[0] == (path, path.stat().st_size)
+    assert [synced_path for synced_path, _ in synced[1:]] == [settings.directory]
 
 
 def test_room_is_counted_to_the_byte_that_stands_on_disk(settings: SpoolSettings) -> None:
