@@ -190,6 +190,20 @@ def test_a_prefix_that_would_leave_the_store_is_refused(store: Store, prefix: st
         list(store.keys(prefix))
 
 
+def note_fsyncs(local: LocalStore, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list that fills with what is brought to disk, in order: `dir store/a`."""
+    synced: list[str] = []
+    fsync = os.fsync
+
+    def note(fd: int) -> None:
+        kind = "dir" if stat.S_ISDIR(os.fstat(fd).st_mode) else "file"
+        synced.append(f"{kind} {Path(f'/proc/self/fd/{fd}').readlink().relative_to(local.base_dir.parent)}")
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", note)
+    return synced
+
+
 class TestLocal:
     """What only a file system can do wrong."""
 
@@ -228,15 +242,7 @@ class TestLocal:
     def test_every_new_name_is_brought_to_disk_down_from_the_base(
         self, local: LocalStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        synced: list[str] = []
-        fsync = os.fsync
-
-        def note(fd: int) -> None:
-            kind = "dir" if stat.S_ISDIR(os.fstat(fd).st_mode) else "file"
-            synced.append(f"{kind} {Path(f'/proc/self/fd/{fd}').readlink().relative_to(local.base_dir.parent)}")
-            fsync(fd)
-
-        monkeypatch.setattr(os, "fsync", note)
+        synced = note_fsyncs(local, monkeypatch)
         local.create("a/b/c", b"body")
         assert [name for name in synced if name.startswith("dir")] == [
             "dir .",
@@ -247,6 +253,24 @@ class TestLocal:
         ]
         assert sum(name.startswith("file store/.tmp/") for name in synced) == 1
         assert synced.index("dir store/a/b") == len(synced) - 1
+
+    def test_a_taken_name_is_brought_to_disk_before_anybody_is_told_of_it(
+        self, local: LocalStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        local.create("a/b", b"another writer's, not yet on disk")
+        synced = note_fsyncs(local, monkeypatch)
+        with pytest.raises(ObjectExistsError):
+            local.create("a/b", b"body")
+        assert synced[-1] == "dir store/a"
+
+    def test_a_move_is_brought_to_disk_where_it_came_from_and_where_it_went(
+        self, local: LocalStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        local.create("a/b", b"body")
+        local.create("c/d", b"another body")
+        synced = note_fsyncs(local, monkeypatch)
+        local.move("a/b", "c/b")
+        assert sorted(synced) == ["dir store/a", "dir store/c"]
 
     def test_a_failed_fsync_is_never_retried_and_enters_nothing(
         self, local: LocalStore, monkeypatch: pytest.MonkeyPatch
