@@ -142,6 +142,7 @@ async def _exchange(directory: Path) -> AsyncIterator[tuple[Process, int]]:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             *(
+                "-P",
                 "-m",
                 "fluxforge_simulator",
                 "--ledger",

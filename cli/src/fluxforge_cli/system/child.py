@@ -41,6 +41,7 @@ class Child:
             start_bytes = stderr.tell()
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
+                "-P",  # modules of ours alone, not what lies in the working directory under the same name
                 "-m",
                 plan.module,
                 *plan.arguments,

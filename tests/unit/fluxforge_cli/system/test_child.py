@@ -1,5 +1,7 @@
 from pathlib import Path
 
+import pytest
+
 from fluxforge.domain.status import EtlStatus, status_to_json
 from fluxforge_cli.system.child import Child, final_status, last_error
 from fluxforge_cli.system.plan import Role, ServicePlan
@@ -41,6 +43,17 @@ async def test_the_reason_is_of_this_life_alone(tmp_path: Path) -> None:
     child = await Child.start(module(tmp_path, "sys.exit(3)"), tmp_path / "log")
     ended = await child.ended()
     assert (ended.code, ended.status, ended.reason) == (3, None, "")
+
+
+async def test_what_lies_in_the_working_directory_is_no_module_of_a_child(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    (here / "nats.py").write_text("raise SystemExit(7)")
+    monkeypatch.chdir(here)
+    child = await Child.start(module(tmp_path, "import nats"), tmp_path / "log")
+    assert (await child.ended()).code == 0
 
 
 async def test_a_killed_child_has_the_signal_as_its_code(tmp_path: Path) -> None:
