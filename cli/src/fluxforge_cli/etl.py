@@ -5,7 +5,7 @@ from typing import Annotated, Final
 
 import typer
 
-from fluxforge_cli.options import ConfigOption, DataOption, choose
+from fluxforge_cli.options import ConfigOption, ThereOption, choose
 
 app: Final = typer.Typer(no_args_is_help=True, help="Turn sealed segments into Parquet.")
 
@@ -23,7 +23,7 @@ def run(
     date: Annotated[str | None, typer.Option(metavar="YYYY-MM-DD", help="UTC date, with --mode date.")] = None,
     source: Annotated[str | None, typer.Option(metavar="NAME", help="This source alone, such as ccxt.")] = None,
     config: ConfigOption = None,
-    data: DataOption = None,
+    data: ThereOption = None,
 ) -> None:
     """Process the segments in raw/ready/<source>/<exchange>-<shard>/, without any bus; what is done is left alone.
 

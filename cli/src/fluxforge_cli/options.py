@@ -19,6 +19,17 @@ DataOption = Annotated[
     Path | None, typer.Option("--data", metavar="DIR", help="Keep all data here, whatever the configuration says.")
 ]
 
+ThereOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        metavar="DIR",
+        exists=True,
+        file_okay=False,
+        help="Where all data is, whatever the configuration says.",
+    ),
+]
+
 
 @dataclass(frozen=True, slots=True)
 class Chosen:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final, cast
 
 import typer
 
-from fluxforge_cli.options import ConfigOption, DataOption, choose
+from fluxforge_cli.options import ConfigOption, ThereOption, choose
 
 if TYPE_CHECKING:
     import duckdb
@@ -48,7 +48,7 @@ FormatOption = Annotated[
 
 def query(
     sql: SqlArgument,
-    data: DataOption = None,
+    data: ThereOption = None,
     config: ConfigOption = None,
     output: FormatOption = OutputFormat.TABLE,
 ) -> None:

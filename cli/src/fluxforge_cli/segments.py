@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from fluxforge_cli.options import ConfigOption, DataOption, choose
+from fluxforge_cli.options import ConfigOption, ThereOption, choose
 
 if TYPE_CHECKING:
     from fluxforge_cli.account.sealed import SealedSegment
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 _NS: Final = 1_000_000_000
 
 
-def segments(config: ConfigOption = None, data: DataOption = None) -> None:
+def segments(config: ConfigOption = None, data: ThereOption = None) -> None:
     """List the sealed segments: records, bytes, the time they cover, and whether they are in Parquet."""
     from rich.table import Table  # noqa: PLC0415 - heavy
 

@@ -3,6 +3,7 @@ import sys
 from pathlib import Path
 
 import orjson
+import pytest
 import yaml
 
 from tests.integration.cli.command import names_in, run
@@ -66,6 +67,12 @@ async def test_segments_and_query_work_before_there_is_anything(tmp_path: Path) 
     code, output = await run("query", "SELECT count(*) AS n FROM bars", "--format", "csv", cwd=tmp_path)
     assert (code, output) == (0, "n\n0")
     assert names_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("verb", [("segments",), ("query", "SELECT 1"), ("etl", "run", "--mode", "all")])
+async def test_a_data_directory_that_is_not_there_is_no_empty_one(tmp_path: Path, verb: tuple[str, ...]) -> None:
+    code, output = await run(*verb, "--data", "misspelt", cwd=tmp_path)
+    assert (code, "misspelt" in output, names_in(tmp_path)) == (2, True, [])
 
 
 async def test_etl_run_adopts_the_segments_of_others_and_does_nothing_twice(tmp_path: Path) -> None:
