@@ -41,6 +41,12 @@ def variable_name(path: tuple[str, ...]) -> str:
     return PREFIX + _DELIMITER.join(path).upper()
 
 
+def variable_set(path: tuple[str, ...]) -> str | None:
+    """Return the variable of this process that gives a key its value, if one does."""
+    name = variable_name(path)
+    return next((given for given in os.environ if given.upper() == name), None)  # noqa: TID251 - see above
+
+
 def environment_tree(root: type[BaseSettings], environ: Mapping[str, str]) -> dict[str, Any]:
     """Return the tree that the variables of an environment say.
 

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from fluxforge.runtime.settings.document import Document
-from fluxforge.runtime.settings.environment import variable_name
+from fluxforge.runtime.settings.environment import variable_name, variable_set
 from fluxforge.runtime.settings.keys import is_group, nearest_key
 
 _EXPECTED: Final = {
@@ -45,6 +45,9 @@ def _fault(detail: ErrorDetails, document: Document, root: type[BaseModel]) -> s
 def _place(path: tuple[str, ...], document: Document) -> str:
     if not path:
         return document.name
+    variables = (variable_set(path[:end]) for end in range(len(path), 0, -1))
+    if variable := next((name for name in variables if name), None):
+        return f"environment variable {variable}"
     places = (document.place(path[:end]) for end in range(len(path), 0, -1))
     return next((place for place in places if place), variable_name(path))
 

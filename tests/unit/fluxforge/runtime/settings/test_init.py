@@ -72,6 +72,18 @@ def test_the_environment_goes_before_the_file(tmp_path: Path, monkeypatch: pytes
     assert (settings.ingestion.batch_size, settings.ingestion.linger_ms) == (9, 3)
 
 
+def test_a_fault_of_the_environment_is_not_put_on_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path, "ingestion: {batch_size: 7}")
+    monkeypatch.setenv("FLUXFORGE__INGESTION__BATCH_SIZE", "many")
+    monkeypatch.setenv("FLUXFORGE__INGESTION__LINGER_MS", "x")
+    with pytest.raises(ConfigurationError) as refused:
+        load(path)
+    assert str(refused.value).splitlines() == [
+        "environment variable FLUXFORGE__INGESTION__BATCH_SIZE: ingestion.batch_size: expected an integer, was 'many'",
+        "environment variable FLUXFORGE__INGESTION__LINGER_MS: ingestion.linger_ms: expected an integer, was 'x'",
+    ]
+
+
 def test_settings_are_frozen() -> None:
     settings = load(None)
     with pytest.raises(ValueError, match="frozen"):
