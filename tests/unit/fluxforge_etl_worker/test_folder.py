@@ -91,7 +91,7 @@ def test_a_segment_that_cannot_be_processed_is_marked_and_blocks_nothing(tmp_pat
     put(tmp_path, "segment_20231114T22_00002.ndjson", tickers(T0 + 50 * S))
     put(tmp_path, "segment_20231114T22_00003.ndjson.zst", b"this is not zstd")
     summary = run_folder(settings_on(tmp_path))
-    assert (summary.processed, len(summary.dead)) == (1, 2)
+    assert (summary.segments, summary.processed, len(summary.dead)) == (3, 1, 2)
     assert "dead: ccxt-binance-0of1 segment_20231114T22_00001" in str(summary)
     mark = orjson.loads((tmp_path / "dead" / str(LANE) / "segment_20231114T22_00001.json").read_bytes())
     assert mark["error"] == "SegmentCorruptError"

@@ -86,7 +86,7 @@ def run_folder(
             rows.update(result.rows)
     made = [outcome for outcome in outcomes if outcome.forged]
     return FolderSummary(
-        segments=len(wanted),
+        segments=len(outcomes) + len(dead),
         processed=len(made),
         done_before=len(outcomes) - len(made),
         dead=tuple(dead),
