@@ -9,7 +9,7 @@ import signal
 import pytest
 
 from fluxforge.adapters.jetstream import connect
-from fluxforge.domain.errors import LaneBrokenError
+from fluxforge.domain.errors import FencedError, LaneBrokenError
 from tests.contract.bus_world import LANE, block, eventually, publish_all, read_up_to
 from tests.integration.bus.fault_proxy import fault_proxy
 
@@ -151,6 +151,17 @@ async def test_a_bus_that_lost_acknowledged_blocks_stops_the_lane(bus):
     with pytest.raises(LaneBrokenError, match="lost acknowledged blocks: b00t:5 at 5, now b00t:1 at sequence 1"):
         await publisher.settle(timeout_s=10)
     assert [each.id.n for each in publisher.unacked] == [6]
+
+
+async def test_the_first_block_of_a_publisher_does_not_follow_a_stranger_that_came_since(bus):
+    first = await bus.publisher(LANE, 1, after=None, window_blocks=16)
+    await publish_all(first, [block(1)])
+    late = await bus.publisher(LANE, 1, after=block(1).id, window_blocks=16)
+    await publish_all(first, [block(2)])
+    await late.publish(dataclasses.replace(block(1, boot="2nd"), after=block(1).id))
+    with pytest.raises(FencedError, match="b00t:2"):
+        await late.settle(timeout_s=10)
+    assert (await bus.streams.info(LANE, 1)).last_seq == 2
 
 
 @pytest.mark.parametrize("end", ["deleted", "sealed"])
