@@ -58,7 +58,7 @@ async def test_a_delivery_that_was_lost_on_the_way_is_read_again(reader):
     reader._on_message = lose_the_fifth
     got = await read_up_to(reader, 10)
     assert lost
-    assert [each.stream_seq for each in got] == list(range(1, 11))
+    assert [(each.stream_seq, each.block.id.n) for each in got] == [(n, n) for n in range(1, 11)]
 
 
 async def test_a_restart_in_the_middle_of_a_wait_does_not_cost_the_wait(nats_server, bus, publisher, reader):
