@@ -177,6 +177,19 @@ def test_of_two_workers_at_once_one_commits_and_no_row_is_there_twice():
     assert len(dataset_rows(store, Dataset.TRADES)) == 39
 
 
+def test_a_commit_that_stands_is_kept_and_the_attempt_that_lost_takes_its_temps_away():
+    store = MemoryStore()
+    stored(store, a_recording().body)
+    worker = worker_on(store)
+    manifest = worker.manifest(LANE, SEGMENT)
+    won, first = worker._commit(manifest)
+    lost, standing = worker._commit(manifest)
+    assert (won, lost) == (True, False)
+    assert standing == first
+    assert CommitRecord.from_json(store.read(f"commits/{LANE}/{SEGMENT}.json")) == first
+    assert sorted(store.keys(".tmp")) == sorted(part.temp_key for part in first.parts)
+
+
 def test_a_lost_part_is_made_again_under_a_commit_that_supersedes():
     store = MemoryStore()
     stored(store, a_recording().body)
@@ -191,6 +204,34 @@ def test_a_lost_part_is_made_again_under_a_commit_that_supersedes():
     again = CommitRecord.from_json(store.read(f"commits/{LANE}/{SEGMENT}.r2.json"))
     assert again.attempt == 2
     assert list(store.keys(".tmp")) == []
+
+
+def test_other_bytes_in_the_place_of_a_part_are_left_there_and_nothing_is_marked_placed():
+    reference = MemoryStore()
+    stored(reference, a_recording().body)
+    worker_on(reference).process(LANE, SEGMENT)
+    place = next(reference.keys("processed/ccxt/trades"))
+    store = MemoryStore()
+    stored(store, a_recording().body)
+    store.create(place, b"a stranger's")
+    with pytest.raises(SegmentCorruptError, match="committed sha256"):
+        worker_on(store).process(LANE, SEGMENT)
+    assert store.read(place) == b"a stranger's"
+    assert store.size(f"commits/{LANE}/{SEGMENT}.placed") is None
+
+
+def test_a_part_cut_short_in_its_place_does_not_pass_for_the_committed_one():
+    store = MemoryStore()
+    stored(store, a_recording().body)
+    worker_on(store).process(LANE, SEGMENT)
+    store.delete(f"commits/{LANE}/{SEGMENT}.placed")
+    place = next(store.keys("processed/ccxt/trades"))
+    cut = store.read(place)[:-1]
+    store.delete(place)
+    store.create(place, cut)
+    with pytest.raises(SegmentCorruptError, match="committed sha256"):
+        worker_on(store).process(LANE, SEGMENT)
+    assert store.read(place) == cut
 
 
 def test_a_segment_whose_bytes_changed_is_refused_before_anything_is_committed():
