@@ -69,6 +69,15 @@ def test_a_bad_line_is_named_with_its_offset_and_the_rest_goes_on(line):
     assert reader.feeds[0].ranges == ((1, 2),)
 
 
+def test_the_offsets_of_bad_lines_in_a_row_are_each_their_own():
+    _, columns = read(b"bad\n" + b"worse\n" + a_line() + b"last\n")
+    assert [(bad.offset, bad.line) for bad in columns.bad] == [
+        (0, b"bad"),
+        (4, b"worse"),
+        (10 + len(a_line()), b"last"),
+    ]
+
+
 def test_one_bad_line_spoils_none_of_a_thousand_good_ones():
     recording = Recording()
     recording.book(T0, BIDS, ASKS)
