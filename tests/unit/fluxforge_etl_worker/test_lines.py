@@ -1,6 +1,6 @@
 import hashlib
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fluxforge_etl_worker.lines import line_slices
@@ -14,6 +14,7 @@ def _slices(body: bytes, chunk: int, limit: int):
 
 
 @given(lines=TEXT, torn=st.booleans(), chunk=st.integers(1, 50))
+@example(lines=[b"a", b"d" * 40, b"bb\r", b"a", b"d" * 40, b"a"], torn=True, chunk=200)
 def test_lines_and_offsets_do_not_depend_on_where_the_chunks_were_cut(lines, torn, chunk):
     body = b"".join(line + b"\n" for line in lines) + (b"torn" if torn else b"")
     expected, offset = [], 0
