@@ -97,3 +97,31 @@ def test_a_bar_is_incomplete_where_the_feed_was_unsound_or_nothing_was_known_at_
     assert rows[3]["sum_ofi"] is None  # the first update after the hole does not know the one before
     assert rows[4]["sum_ofi"] == 0.0
     assert rows[5]["realized_variance"] is None  # further apart than the tolerance
+
+
+def test_a_trade_at_the_edge_of_two_bars_is_of_the_one_that_begins_there():
+    recording = Recording()
+    book(recording, T0, 100.0)
+    recording.trades(T0, trade("1", "buy", 100.0, 1.0))
+    recording.trades(T0 + S, trade("2", "buy", 100.0, 2.0))  # nothing was quoted there: no bar
+    book(recording, T0 + 2 * S, 100.0)
+    recording.trades(T0 + 2 * S, trade("3", "buy", 100.0, 4.0))
+    rows = rows_of(forged(recording.body, ONE), "orderbook/bars")
+    assert [(row["ts_ns"], row["buy_volume"]) for row in rows] == [(T0, 1.0), (T0 + 2 * S, 4.0)]
+
+
+def test_a_bar_that_begins_with_the_last_record_of_the_segment_before_is_left_out():
+    recording = Recording()
+    book(recording, T0 + 1, 100.0)
+    book(recording, T0 + S, 100.0)
+    rows = rows_of(forged(recording.body, ONE, previous=PreviousSegment("before", 1, T0)), "orderbook/bars")
+    assert [row["ts_ns"] for row in rows] == [T0 + S]
+
+
+def test_just_the_tolerance_before_is_known_to_an_update_and_too_old_for_the_start_of_a_bar():
+    recording = Recording()
+    book(recording, T0, 100.0)
+    book(recording, T0 + 60 * S, 100.0)
+    book(recording, T0 + 120 * S + 1, 100.0)
+    rows = rows_of(forged(recording.body, ONE), "orderbook/bars")
+    assert [(row["sum_ofi"], row["complete"]) for row in rows] == [(None, True), (0.0, True), (None, False)]
