@@ -95,3 +95,11 @@ def test_horizons_and_levels_other_than_the_default_give_columns_of_their_names(
     assert "bid_size_L2" in found.column_names
     assert "bid_size_L3" not in found.column_names
     assert "log_return_1s" not in found.column_names
+
+
+def test_a_level_just_at_the_edge_of_two_bands_is_of_the_outer_one():
+    recording = Recording()
+    recording.book(T0, [[9995.0, 2.0], [9990.0, 3.0], [9975.0, 5.0]], [[10005.0, 1.0]])
+    (row,) = rows_of(forged(recording.body), "orderbook/hf")
+    assert [row[f"bid_depth_{band}bps"] for band in ("0_5", "5_10", "10_25")] == [0.0, 2.0, 3.0]
+    assert row["bid_50pct_levels"] == 2  # two and three are just half of ten
