@@ -75,7 +75,8 @@ class Collector:
             after=joined.stream_last,
             window_blocks=self._settings.limits.window_blocks,
         )
-        self._events.lane_joined(epoch=joined.epoch, after=str(joined.stream_last), spooled=spool.records)
+        after = str(joined.stream_last) if joined.stream_last else None
+        self._events.lane_joined(epoch=joined.epoch, after=after, spooled=spool.records)
         buffer = BlockBuffer(self._boot, self._settings.limits, after=joined.last)
         writer = self._writer = self._open_writer(buffer, joined)
         outbox = self._outbox = Outbox(
