@@ -14,9 +14,9 @@ from fluxforge.adapters.memory.server import MemoryServer
 from fluxforge.adapters.system_clock import SystemClock
 from fluxforge.domain.errors import FencedError, LaneBrokenError
 from fluxforge.ports.clock import Clock
+from fluxforge.runtime.patience import Patience
 from fluxforge_segmenter.events import SegmenterEvents
 from fluxforge_segmenter.hold import LaneHold
-from fluxforge_segmenter.patience import Patience
 from tests.traffic import LANE
 
 

@@ -19,11 +19,11 @@ from fluxforge.domain.lane import Lane
 from fluxforge.domain.lane_state import LaneState
 from fluxforge.domain.layout import Layout
 from fluxforge.domain.segment import SealPolicy
+from fluxforge.runtime.patience import Patience
 from fluxforge_segmenter.compression import Compression
 from fluxforge_segmenter.events import SegmenterEvents
 from fluxforge_segmenter.hold import LaneHold
 from fluxforge_segmenter.lane_task import LaneTask, Rhythm
-from fluxforge_segmenter.patience import Patience
 from fluxforge_segmenter.placing import Shelf
 from fluxforge_segmenter.seal import LaneTools
 from fluxforge_segmenter.workspace import Workspace

@@ -7,16 +7,14 @@ keeps the claim alive meanwhile. Nothing is worked on that was not claimed.
 
 import asyncio
 import contextlib
-import random
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeVar
 
 import orjson
 
-from fluxforge.domain.backoff import Backoff
 from fluxforge.domain.errors import (
     ManifestError,
     NameRefusedError,
@@ -29,6 +27,7 @@ from fluxforge.domain.segment import SealedEvent
 from fluxforge.domain.status import EtlStatus, status_subject, status_to_json
 from fluxforge.ports.bus import Bus, Claim, WorkQueue
 from fluxforge.runtime.lifecycle import Shutdown
+from fluxforge.runtime.patience import Patience
 from fluxforge_etl_worker.events import EtlEvents
 from fluxforge_etl_worker.reconcile import missing_events
 from fluxforge_etl_worker.work import Outcome, Worker
@@ -39,7 +38,6 @@ _CLAIM_WAIT_S: Final = 1.0
 _HEARTBEAT_S: Final = 5.0
 _STATUS_S: Final = 1.0
 _RECONCILE_S: Final = 60.0
-_BACKOFF: Final = Backoff(base_s=0.1, cap_s=5.0)
 _NS_PER_S: Final = 1e9
 
 
@@ -58,6 +56,7 @@ class EtlService:
         self._worker = worker
         self._bus = bus
         self._events = events
+        self._patience = Patience(events)
         self._shutdown = shutdown
         self._instance = instance
         self._work: WorkQueue | None = None
@@ -90,7 +89,7 @@ class EtlService:
         Raises:
             BaseExceptionGroup: Of the errors that ended the service.
         """
-        self._work = await self._patiently(self._bus.work)
+        self._work = await self._patience.bus(self._bus.work)
         try:
             async with asyncio.TaskGroup() as group:
                 watches = [
@@ -106,10 +105,10 @@ class EtlService:
 
     async def _claim_all(self, work: WorkQueue) -> None:
         while True:
-            claim = await self._patiently(partial(work.claim, wait_s=_CLAIM_WAIT_S))
+            claim = await self._patience.bus(partial(work.claim, wait_s=_CLAIM_WAIT_S))
             if claim is not None:
                 await self._settle(claim)
-            elif self._shutdown.requested and (await self._patiently(work.backlog)).num_pending == 0:
+            elif self._shutdown.requested and (await self._patience.bus(work.backlog)).num_pending == 0:
                 return
 
     async def _settle(self, claim: Claim) -> None:
@@ -119,7 +118,7 @@ class EtlService:
             target = _Target(Lane.parse(event.lane), event.segment)
         except (ManifestError, NameRefusedError) as error:
             self._events.claim_refused(claim.subject, str(error))
-            await self._patiently(claim.term)
+            await self._patience.bus(claim.term)
             return
         try:
             outcome = await self._held(claim, partial(self._worker.process, target.lane, target.segment))
@@ -140,7 +139,7 @@ class EtlService:
             }
         )
         await self._publish(f"parts.committed.{name}", payload, f"{name}.parts")
-        await self._patiently(claim.ack)
+        await self._patience.bus(claim.ack)
         if outcome.forged:
             self._segments += 1
             self._records += outcome.records
@@ -152,7 +151,7 @@ class EtlService:
         mark = await self._held(claim, partial(self._worker.mark_dead, target.lane, target.segment, error))
         name = f"{target.lane}.{target.segment}"
         await self._publish(f"dead.{name}", mark, f"{name}.dead")
-        await self._patiently(claim.term)
+        await self._patience.bus(claim.term)
         self._events.segment_condemned(str(target.lane), target.segment, error)
 
     async def _held(self, claim: Claim, work: Callable[[], T]) -> T:
@@ -160,7 +159,7 @@ class EtlService:
         async with asyncio.TaskGroup() as group:
             heartbeat = group.create_task(self._keep(claim))
             try:
-                return await self._patiently(lambda: asyncio.to_thread(work))
+                return await self._patience.disk(work)
             except (PermanentError, ObjectNotFoundError) as error:
                 failure = error
             finally:
@@ -175,24 +174,13 @@ class EtlService:
                 await claim.in_progress()
 
     async def _publish(self, subject: str, payload: bytes, message_id: str) -> None:
-        await self._patiently(partial(self._bus.events.publish, subject, payload, message_id=message_id))
-
-    async def _patiently(self, operation: Callable[[], Awaitable[T]]) -> T:
-        """Repeat an operation that is safe to repeat until it succeeds or fails for good."""
-        failures = 0
-        while True:
-            try:
-                return await operation()
-            except TransientError as error:
-                failures += 1
-                self._events.operation_retried(error, failures=failures)
-                await asyncio.sleep(_BACKOFF.delay_s(failures, random.random))
+        await self._patience.bus(partial(self._bus.events.publish, subject, payload, message_id=message_id))
 
     async def _reconcile(self, work: WorkQueue) -> None:
         while True:
             # Storage before the backlog: what is announced in between waits, and is then left alone.
-            found = await self._patiently(lambda: asyncio.to_thread(missing_events, self._worker))
-            backlog = await self._patiently(work.backlog)
+            found = await self._patience.disk(partial(missing_events, self._worker))
+            backlog = await self._patience.bus(work.backlog)
             if backlog.num_pending == backlog.num_ack_pending == 0:
                 for event in found:
                     name = f"{event.lane}.{event.segment}"

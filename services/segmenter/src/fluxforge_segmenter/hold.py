@@ -12,8 +12,8 @@ from fluxforge.domain.lane import Lane
 from fluxforge.domain.lane_state import LaneState
 from fluxforge.ports.bus import Bus, VersionedState
 from fluxforge.ports.clock import Clock
+from fluxforge.runtime.patience import Patience
 from fluxforge_segmenter.events import SegmenterEvents
-from fluxforge_segmenter.patience import Patience
 
 _POLL_S: Final = 0.25
 _MARGIN_S: Final = 2.0

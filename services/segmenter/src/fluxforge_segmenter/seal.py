@@ -12,11 +12,11 @@ from fluxforge.domain.lane_state import RECENT_MAX, LaneState, Sealing
 from fluxforge.domain.segment import Manifest, SealedEvent, SegmentName
 from fluxforge.ports.bus import Bus
 from fluxforge.ports.clock import Clock
+from fluxforge.runtime.patience import Patience
 from fluxforge_segmenter.bounds import purge_below, still_recent
 from fluxforge_segmenter.events import SegmenterEvents
 from fluxforge_segmenter.hold import LaneHold
 from fluxforge_segmenter.open_segment import Finished
-from fluxforge_segmenter.patience import Patience
 from fluxforge_segmenter.placing import Shelf
 
 

@@ -14,11 +14,11 @@ from fluxforge.ports.bus import Backlog, Bus
 from fluxforge.ports.clock import Clock
 from fluxforge.ports.store import Store
 from fluxforge.runtime.lifecycle import Shutdown
+from fluxforge.runtime.patience import Patience
 from fluxforge_segmenter.events import SegmenterEvents
 from fluxforge_segmenter.hold import LaneHold
 from fluxforge_segmenter.lane_task import LaneTask, Rhythm
 from fluxforge_segmenter.open_segment import Sync
-from fluxforge_segmenter.patience import Patience
 from fluxforge_segmenter.placing import Shelf
 from fluxforge_segmenter.seal import LaneTools
 from fluxforge_segmenter.settings import SegmenterSettings

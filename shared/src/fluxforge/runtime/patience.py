@@ -1,16 +1,23 @@
-"""Patience: the one place where the segmenter tries again what may heal by itself."""
+"""Patience: the one place where a service tries again what may heal by itself."""
 
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from fluxforge.domain.backoff import Backoff
 from fluxforge.domain.errors import TransientError
-from fluxforge_segmenter.events import SegmenterEvents
 
 T = TypeVar("T")
 _BACKOFF: Final = Backoff(base_s=0.1, cap_s=5.0)
+
+
+class RetryEvents(Protocol):
+    """Where a service reports that it tries again."""
+
+    def operation_retried(self, error: TransientError, *, failures: int) -> None:
+        """Something that may heal did not work, for the `failures`-th time in a row."""
+        ...
 
 
 class Patience:
@@ -18,7 +25,7 @@ class Patience:
 
     __slots__ = ("_events",)
 
-    def __init__(self, events: SegmenterEvents) -> None:
+    def __init__(self, events: RetryEvents) -> None:
         self._events = events
 
     async def bus(self, operation: Callable[[], Awaitable[T]]) -> T:

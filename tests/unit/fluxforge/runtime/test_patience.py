@@ -4,8 +4,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from fluxforge.domain.errors import BusUnavailableError, FencedError, StoreUnavailableError
+from fluxforge.runtime.patience import Patience
 from fluxforge_segmenter.events import SegmenterEvents
-from fluxforge_segmenter.patience import Patience
 
 
 @pytest.fixture
