@@ -58,6 +58,7 @@ def trade_columns(
         cost=_floats([t.cost for t in trades]),
         taker_or_maker=_objects([t.taker_or_maker for t in trades]),
         source_kind=kinds[rows],
+        snapshot=np.array([tail.snapshot for tail in tails], dtype=np.bool_)[rows],
     )
 
 

@@ -74,7 +74,10 @@ class BookColumns:
 
 @dataclass(frozen=True, slots=True)
 class TradeColumns:
-    """Trades of one instrument, one row each; `idx` is the position in its record. Null strings are None."""
+    """Trades of one instrument, one row each; `idx` is the position in its record. Null strings are None.
+
+    `snapshot`: the venue marked the record as a snapshot, so every trade in it was sent before or may have been.
+    """
 
     instrument: Instrument
     keys: Keys
@@ -86,6 +89,7 @@ class TradeColumns:
     cost: F64
     taker_or_maker: Objects
     source_kind: Objects
+    snapshot: Bools
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,7 @@ class Tail(NamedTuple):
     capture_ns: int
     exchange_ms: int | None
     source_kind: str | None = None
+    snapshot: bool = False
 
 
 def head_of(raw: Mapping[str, Any], lane: Lane) -> Head:
@@ -103,7 +104,10 @@ def tail_of(raw: Mapping[str, Any]) -> Tail:
     source_kind = raw.get("source_kind")
     if source_kind is not None and not isinstance(source_kind, str):
         raise RecordError(f"source_kind: expected a name, was {source_kind!r:.40}")
-    return Tail(seq, capture_ns, exchange_ms, source_kind)
+    snapshot = raw.get("snapshot", False)
+    if snapshot is not False and snapshot is not True:
+        raise RecordError(f"snapshot: expected true, was {snapshot!r:.40}")
+    return Tail(seq, capture_ns, exchange_ms, source_kind, snapshot)
 
 
 def whole_record(line: bytes, lane: Lane) -> tuple[dict[str, Any], dict[str, Any], bytes, bool]:

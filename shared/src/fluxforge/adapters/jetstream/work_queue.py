@@ -117,7 +117,11 @@ class JetStreamWorkQueue(WorkQueue):
                     f"the bus has no consumer {CONSUMER} on {STREAM}: run `fluxforge provision`"
                 ) from error
             raise
-        return Backlog(num_pending=info["num_pending"], num_ack_pending=info["num_ack_pending"])
+        # Not the consumer's own `num_pending`: it is counted after the event's publisher was answered, so that a drain
+        # which looks at once could see nothing left.
+        stream = (await self._api.call(f"STREAM.INFO.{STREAM}"))["state"]
+        num_undelivered = min(stream["last_seq"] - info["delivered"]["stream_seq"], stream["messages"])
+        return Backlog(num_pending=max(num_undelivered, 0), num_ack_pending=info["num_ack_pending"])
 
     @override
     async def close(self) -> None:
