@@ -146,7 +146,7 @@ class _SegmentWork:
             self._generic.setdefault(rows.channel, []).append(rows)
         for trades in columns.trades:
             self._flows.setdefault(trades.instrument.symbol, []).append(trade_flow(trades))
-        self._write(Dataset.TRADES, [trades_table(trades) for trades in columns.trades])
+        self._write(Dataset.TRADES, [trades_table(trades, trades.snapshot) for trades in columns.trades])
         self._write(Dataset.TICKER, [tickers_table(tickers) for tickers in columns.tickers])
         self._add_books(columns.books)
 
