@@ -1,8 +1,9 @@
-"""ETL: MB/s of CPU from sealed segment to partitioned Parquet, `etl run` in a process of its own.
+"""ETL: from a sealed segment to partitioned Parquet with every feature, beside plain conversions without any.
 
-Input: 100 MB of 50-level books of three symbols, every level new in each update. One thread. CPU seconds are those of
-the whole child process, imports included. The bare operation beside it parses the same lines with the same parser into
-the same arrays and drops them. Each figure is the median of three pairs.
+Input: 50-level books of three symbols, every level new in each update, and a record of one to three trades per five
+books; 100 MB where nothing else is said. Every conversion runs in a process of its own on one thread, all of them in
+turn, three times; medians. "CPU s" is the conversion alone, since a worker lives long; "with start" is the whole
+process, imports included. Ours ends when everything is on disk (fsync); the others do not ask for that.
 Run: `.venv/bin/python -m benchmarks.etl [--mb 100]`.
 """
 
@@ -12,173 +13,204 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Final
 
-import numpy as np
 import orjson
 
-from fluxforge.domain.record import Feed, RecordWriter
+from benchmarks.segments import LANE, Recording
 
-SIZE_MB = 100
-LEVELS = 50
-RUNS = 3
-T0 = 1_765_288_800_000_000_000
-MARKETS = (("BTC/USDT", 65_000.0, 2), ("ETH/USDT", 3_200.0, 2), ("SOL/USDT", 150.0, 3))
-RUN = """
-import sys
-import pyarrow as pa
-pa.set_cpu_count(1)
-pa.set_io_thread_count(1)
-from pathlib import Path
-from fluxforge.runtime.settings import load
-from fluxforge_etl_worker.folder import run_folder
-summary = run_folder(load(Path(sys.argv[1])))
-assert summary.processed == 1 and not summary.dead, summary
-print(sum(rows for name, rows in summary.rows.items() if name == "orderbook/books"))
-"""
-
-BARE = """
-import sys
-from simdjson import Parser
-parser = Parser()
-books = 0
-for line in open(sys.argv[1], "rb"):
-    data = parser.parse(line)["data"]
-    data["bids"].as_buffer(of_type="d"), data["asks"].as_buffer(of_type="d")
-    del data
-    books += 1
-print(books)
-"""
-TARGET_MB_PER_S = 40
+SIZE_MB: Final = 100
+RUNS: Final = 3
+RSS_MB_MAX: Final = {10: 700, 100: 700, 1000: 1200}
+LANE_SEGMENTS: Final = 4
+LANE_SEGMENT_MB: Final = 50
+LANE_RATIO_MIN: Final = 1.8
 
 
 @dataclass(frozen=True)
-class Result:
-    hf_emit_interval: float
-    megabytes: float
-    books: int
+class Way:
+    """One way to convert; `at_least` is how many times ours must be as fast as another way."""
+
+    name: str
+    script: str
+    keep_books: bool = False
+    interval: float = 1.0
+    at_least: tuple[tuple[str, float], ...] = ()
+
+
+DUCKDB = "DuckDB `read_json` -> `COPY ... PARTITION_BY`"
+POLARS = "polars `read_ndjson` -> `write_parquet`"
+ORJSON = "orjson by line -> pyarrow"
+WAYS = (
+    Way("ours", "ours", at_least=((DUCKDB, 1.5), (POLARS, 3.0))),
+    Way(DUCKDB, "duckdb"),
+    Way("ours", "ours", interval=0),
+    Way(POLARS, "polars"),
+    Way("ours", "ours", keep_books=True, at_least=((DUCKDB, 1.0),)),
+    Way(ORJSON, "orjson"),
+    Way("ours", "ours", keep_books=True, interval=0),
+    Way("DuckDB, its own detection: `data` stays text", "duckdb_text"),
+)
+
+
+@dataclass(frozen=True)
+class Cost:
     cpu_s: float
-    mb_per_cpu_s: float
-    books_per_cpu_s: float
-    ratio_to_bare: float
-    rss_mb_peak: float
+    process_cpu_s: float
+    rss_mb: float
+    parquet_mb: float
+    books: int
 
 
-def lines(size_bytes: int) -> Iterator[bytes]:
-    """Yield book records whose prices drift and whose levels are all new each time."""
-    chance = np.random.default_rng(7)
-    writers = [RecordWriter(Feed("ccxt", "binance", "orderbook", market), "9f3c21ab") for market, _, _ in MARKETS]
-    mids = [mid for _, mid, _ in MARKETS]
-    seqs = [0] * len(MARKETS)
-    at, written = T0, 0
-    while written < size_bytes:
-        i = int(chance.integers(len(MARKETS)))
-        market, _, digits = MARKETS[i]
-        tick = 10.0**-digits
-        seqs[i] += 1
-        mids[i] *= 1 + chance.normal() * 1e-5
-        steps = np.cumsum(chance.integers(1, 8, (2, LEVELS)), axis=1) * tick
-        sizes = np.round(chance.exponential(1.0, (2, LEVELS)) + 1e-5, 5)
-        bids, asks = np.round(mids[i] - steps[0], digits), np.round(mids[i] + steps[1], digits)
-        at += int(chance.integers(1_000_000, 20_000_000))
-        data = {
-            "symbol": market,
-            "bids": list(zip(bids.tolist(), sizes[0].tolist(), strict=True)),
-            "asks": list(zip(asks.tolist(), sizes[1].tolist(), strict=True)),
-            "timestamp": at // 1_000_000,
-            "datetime": "2025-12-09T14:00:00.000Z",
-            "nonce": seqs[i],
-        }
-        line = writers[i].line(conn=1, seq=seqs[i], capture_ns=at, exchange_ms=at // 1_000_000, data=orjson.dumps(data))
-        written += len(line)
-        yield line
+def convert(way: Way, segment: Path, folder: Path) -> Cost:
+    """Convert once into a fresh folder, and remove what was made."""
+    with tempfile.TemporaryDirectory(dir=folder) as temp:
+        source = configured(way, [segment], Path(temp)) if way.script == "ours" else segment
+        output, usage = child(["conversions", way.script, str(source), str(Path(temp) / "made")], folder / "pycache")
+        made = sum(path.stat().st_size for path in Path(temp).rglob("*.parquet"))
+    cpu_s, _, books, _ = output
+    return Cost(cpu_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000, made / 1e6, int(books))
 
 
-def measure(segment: Path, interval: float, folder: Path) -> tuple[float, int, float]:
-    """Run the ETL once over the segment; return CPU seconds, books and peak RSS of the child."""
-    ready = folder / "raw/ready/ccxt/binance-0of1"
+def configured(way: Way, segments: Iterable[Path], folder: Path) -> Path:
+    """Lay out sealed segments and write the configuration of an `etl run` over them."""
+    ready = folder / "raw/ready" / LANE.folder
     ready.mkdir(parents=True)
-    for file in segment.parent.iterdir():
-        os.link(file, ready / file.name)
+    for segment in segments:
+        for file in (segment, segment.with_suffix(".manifest.json")):
+            os.link(file, ready / file.name)
+    store = {"base_dir": str(folder)}
+    book = {"keep_books": way.keep_books, "processor_options": {"hf_emit_interval": float(way.interval)}}
     config = folder / "config.yaml"
-    store = f'{{base_dir: "{folder}"}}'
-    config.write_text(
-        f"storage: {{etl_storage_input: {store}, etl_storage_output: {store}}}\n"
-        f"etl: {{channels: {{orderbook: {{processor_options: {{hf_emit_interval: {interval}}}}}}}}}\n"
+    config.write_bytes(
+        orjson.dumps(
+            {
+                "storage": {"etl_storage_input": store, "etl_storage_output": store},
+                "etl": {"channels": {"orderbook": book}},
+            }
+        )
     )
-    return child(RUN, config, segment.parent.parent / "pycache")
+    return config
 
 
-def child(script: str, argument: Path, bytecode: Path) -> tuple[float, int, float]:
-    """Run a script with one thread; return its CPU seconds, the number it prints, and its peak RSS in MB."""
+def child(arguments: Sequence[str], bytecode: Path) -> tuple[list[float], Any]:
+    """Run a module beside this one, one thread per process; return the numbers it prints, and what the process used."""
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
-    environment |= {"POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    environment |= dict.fromkeys(("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     environment |= {"PYTHONPYCACHEPREFIX": str(bytecode)}
-    process = subprocess.Popen([sys.executable, "-c", script, argument], env=environment, stdout=subprocess.PIPE)
+    command = [sys.executable, "-m", f"benchmarks.{arguments[0]}", *arguments[1:]]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)
     assert process.stdout is not None
     output = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     assert process.returncode == 0, "the measured process failed"
-    return usage.ru_utime + usage.ru_stime, int(output), usage.ru_maxrss / 1000
+    return [float(number) for number in output.split()], usage
 
 
-def adopted(folder: Path, size_mb: int) -> Path:
-    """Write the segment, and let one run give it its manifest: a sealed segment has one."""
-    folder.mkdir()
-    segment = folder / "segment_20251209T14_00001.ndjson"
-    with segment.open("wb") as file:
-        file.writelines(lines(size_mb * 1_000_000))
-    first = folder.parent / "first"
-    measure(segment, 1.0, first)
-    manifest = next(first.rglob("*.manifest.json"))
-    (folder / manifest.name).write_bytes(manifest.read_bytes())
-    return segment
+def compare(segment: Path, folder: Path, runs: int) -> dict[Way, list[Cost]]:
+    """Every way in turn, several times over, so that what disturbs the machine disturbs all."""
+    costs: dict[Way, list[Cost]] = {way: [] for way in WAYS}
+    for _ in range(runs):
+        for way in WAYS:
+            costs[way].append(convert(way, segment, folder))
+    for way, found in costs.items():
+        assert len({cost.books for cost in found}) == 1, way
+    return costs
 
 
-def compare(segment: Path, interval: float, folder: Path) -> Result:
-    """Measure the ETL and the bare operation in turn, on fresh output each."""
-    megabytes = segment.stat().st_size / 1e6
-    ours, bare = [], []
-    for run in range(RUNS):
-        ours.append(measure(segment, interval, folder / f"run-{interval}-{run}"))
-        bare.append(child(BARE, segment, folder / "pycache"))
-    cpu_s = statistics.median(cpu_s for cpu_s, _, _ in ours)
-    return Result(
-        hf_emit_interval=interval,
-        megabytes=megabytes,
-        books=ours[0][1],
-        cpu_s=cpu_s,
-        mb_per_cpu_s=megabytes / cpu_s,
-        books_per_cpu_s=ours[0][1] / cpu_s,
-        ratio_to_bare=statistics.median(a[0] / b[0] for a, b in zip(ours, bare, strict=True)),
-        rss_mb_peak=max(rss_mb for _, _, rss_mb in ours),
+def speed_table(megabytes: float, costs: dict[Way, list[Cost]]) -> bool:
+    """Print what every way costs; return whether ours is as fast as it must be."""
+    books = max(cost.books for found in costs.values() for cost in found)
+    cpu_s = {way: statistics.median(cost.cpu_s for cost in found) for way, found in costs.items()}
+    others = {way.name: way for way in WAYS if way.script != "ours"}
+    print(
+        "| conversion | `keep_books` | `hf_emit_interval` | CPU s | with start | MB per CPU s | books per CPU s "
+        "| Parquet MB | RSS MB | as fast as DuckDB | as polars | as orjson | at least |\n|" + "---|" * 13
     )
+    good = True
+    for way, found in costs.items():
+        ratios = {name: cpu_s[other] / cpu_s[way] for name, other in others.items()}
+        good &= all(ratios[name] >= wanted for name, wanted in way.at_least)
+        cells = [
+            way.name,
+            str(way.keep_books).lower() if way.script == "ours" else "",
+            way.interval if way.script == "ours" else "",
+            f"{cpu_s[way]:.2f}",
+            f"{statistics.median(cost.process_cpu_s for cost in found):.2f}",
+            f"{megabytes / cpu_s[way]:.0f}",
+            f"{books / cpu_s[way]:.0f}",
+            f"{statistics.median(cost.parquet_mb for cost in found):.1f}",
+            f"{max(cost.rss_mb for cost in found):.0f}",
+            *(f"{ratios[name]:.2f}" if way.script == "ours" else "" for name in (DUCKDB, POLARS, ORJSON)),
+            ", ".join(f"{wanted} {name.split()[0]}" for name, wanted in way.at_least),
+        ]
+        print("| " + " | ".join(map(str, cells)) + " |")
+    return good
+
+
+def size_table(costs: dict[float, Cost]) -> bool:
+    """Print what segments of several sizes cost with `keep_books`; return whether memory stays in its bounds."""
+    print("\n| segment MB | CPU s | MB per CPU s | RSS MB | at most |\n|---|---|---|---|---|")
+    for megabytes, cost in costs.items():
+        rates = f"{cost.cpu_s:.2f} | {megabytes / cost.cpu_s:.0f}"
+        print(f"| {megabytes:.0f} | {rates} | {cost.rss_mb:.0f} | {RSS_MB_MAX[round(megabytes)]} |")
+    return all(cost.rss_mb < RSS_MB_MAX[round(megabytes)] for megabytes, cost in costs.items())
+
+
+def lane_walls(folder: Path) -> dict[int, list[float]]:
+    """Wall seconds of one and of two workers over consecutive segments of a lane, in turn."""
+    recording = Recording()
+    segments = [recording.seal(folder / "lane", LANE_SEGMENT_MB) for _ in range(LANE_SEGMENTS)]
+    walls: dict[int, list[float]] = {1: [], 2: []}
+    for _ in range(RUNS):
+        for workers, found in walls.items():
+            with tempfile.TemporaryDirectory(dir=folder) as temp:
+                config = configured(Way("ours", "ours", keep_books=True), segments, Path(temp))
+                output, _ = child(["workers", str(config), str(workers)], folder / "pycache")
+                found.append(output[0])
+    return walls
+
+
+def lane_table(walls: dict[int, list[float]]) -> bool:
+    """Print what a second worker brings; return whether it is enough."""
+    one_s, two_s = (statistics.median(found) for found in walls.values())
+    print("\n| segments | one worker, wall s | two workers, wall s | ratio | at least |\n|---|---|---|---|---|")
+    what = f"{LANE_SEGMENTS} x {LANE_SEGMENT_MB} MB"
+    print(f"| {what} | {one_s:.2f} | {two_s:.2f} | {one_s / two_s:.2f} | {LANE_RATIO_MIN} |")
+    return one_s / two_s >= LANE_RATIO_MIN
 
 
 def main() -> int:
-    """Print the table for people and one JSON line for machines."""
+    """Print the tables for people and one JSON line for machines."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mb", type=int, default=SIZE_MB)
-    size_mb = parser.parse_args().mb
-    with tempfile.TemporaryDirectory() as temp:
-        segment = adopted(Path(temp) / "segment", size_mb)
-        results = [compare(segment, interval, Path(temp)) for interval in (1.0, 0.0)]
-    print(
-        "| hf_emit_interval | MB | CPU s | MB per CPU s | books per CPU s | CPU to parsing alone | RSS MB | at least |"
-    )
-    print("|---|---|---|---|---|---|---|---|")
-    for r in results:
-        target = f"{TARGET_MB_PER_S} MB per CPU s" if r.hf_emit_interval else ""
-        rates = f"{r.mb_per_cpu_s:.1f} | {r.books_per_cpu_s:.0f} | {r.ratio_to_bare:.2f}"
-        target = TARGET_MB_PER_S if r.hf_emit_interval else ""
-        print(
-            f"| {r.hf_emit_interval} | {r.megabytes:.1f} | {r.cpu_s:.2f} | {rates} | {r.rss_mb_peak:.0f} | {target} |"
-        )
-    print(orjson.dumps({"benchmark": "etl", "runs": RUNS, "results": [asdict(r) for r in results]}).decode())
-    return 0 if results[0].mb_per_cpu_s >= TARGET_MB_PER_S else 1
+    parser.add_argument("--runs", type=int, default=RUNS)
+    parser.add_argument("--only-speed", action="store_true", help="leave out sizes and workers")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as temp:
+        folder = Path(temp)
+        segment = Recording().seal(folder / "segment", arguments.mb)
+        megabytes = segment.stat().st_size / 1e6
+        costs = compare(segment, folder, arguments.runs)
+        good = speed_table(megabytes, costs)
+        if not arguments.only_speed:
+            stored = next(way for way in WAYS if way.keep_books and way.interval)
+            of_size = {}
+            for size_mb in RSS_MB_MAX:
+                other = Recording().seal(folder / f"segment-{size_mb}", size_mb)
+                of_size[other.stat().st_size / 1e6] = convert(stored, other, folder)
+                other.unlink()
+            good &= size_table(of_size)
+            good &= lane_table(lane_walls(folder))
+    report = {
+        f"{way.name} {way.keep_books} {way.interval}": [asdict(cost) for cost in found] for way, found in costs.items()
+    }
+    print(orjson.dumps({"benchmark": "etl", "megabytes": megabytes, "costs": report}).decode())
+    return 0 if good else 1
 
 
 if __name__ == "__main__":
