@@ -6,15 +6,16 @@ level, once for each skeleton: the text without numbers. Texts of one skeleton n
 a list was empty, and that shows in the buffer's size.
 """
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
 import simdjson
 
 from fluxforge.domain.errors import RecordError
-from fluxforge_etl_worker.schemas import TICKER_FIELDS
+from fluxforge_etl_worker.schemas import STRUCTURES, TICKER_FIELDS
+from fluxforge_etl_worker.structures import structure_row
+from fluxforge_etl_worker.values import kind_of, milliseconds_of, number_of, text_of
 
 _UNREADABLE: Final = (ValueError, TypeError, KeyError, AttributeError, RuntimeError)
 _NUMBERS_AND_SPACE: Final = b"0123456789.eE+- \t\r\n"
@@ -22,7 +23,6 @@ _PAIR_BYTES: Final = 16
 _NO_SHAPE: Final = (-1, -1)
 _SHAPES_MAX: Final = 512
 _SIDES: Final = frozenset({"buy", "sell", None})
-_OHLCV: Final = ("timestamp", "open", "high", "low", "close", "volume")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class PayloadParser:
         """
         found = self._parsed(text, "trades")
         if not isinstance(found, list):
-            raise RecordError(f"trades: expected a list, was {_kind(found)}")
+            raise RecordError(f"trades: expected a list, was {kind_of(found)}")
         return [_trade(item) for item in found]
 
     def ticker(self, text: bytes) -> list[float]:
@@ -84,18 +84,20 @@ class PayloadParser:
         """
         found = self._parsed(text, "ticker")
         if not isinstance(found, dict):
-            raise RecordError(f"ticker: expected an object, was {_kind(found)}")
-        return [_number(found.get(name), name, optional=True) for name in TICKER_FIELDS.values()]
+            raise RecordError(f"ticker: expected an object, was {kind_of(found)}")
+        return [number_of(found.get(name), name, optional=True) for name in TICKER_FIELDS.values()]
 
     def generic(self, text: bytes, channel: str) -> list[dict[str, Any]]:
-        """Return the rows of any other channel: one object, or a list of them; a candle is named by its fields.
+        """Return the rows of any other channel: one object, or a list of them.
 
         Raises:
-            RecordError: The text is not JSON.
+            RecordError: The text is not JSON, or not of the structure that ccxt fixes for the channel.
         """
         found = self._parsed(text, channel)
         items: Iterable[Any] = found if isinstance(found, list) else [found]
-        return [_row(item, channel) for item in items]
+        if channel in STRUCTURES:
+            return [structure_row(channel, item) for item in items]
+        return [item if isinstance(item, dict) else {"value": item} for item in items]
 
     def _parsed(self, text: bytes, what: str) -> Any:
         try:
@@ -120,57 +122,23 @@ class PayloadParser:
 
 def _trade(item: object) -> Trade:
     if not isinstance(item, dict):
-        raise RecordError(f"trades: expected objects, was {_kind(item)}")
+        raise RecordError(f"trades: expected objects, was {kind_of(item)}")
     side = item.get("side")
     if side not in _SIDES:
         raise RecordError(f"trades: side: expected buy or sell, was {side!r}")
     return Trade(
         trade_id=_trade_id(item.get("id")),
         side=side,
-        price=_number(item.get("price"), "price"),
-        amount=_number(item.get("amount"), "amount"),
-        cost=_number(item.get("cost"), "cost", optional=True),
-        taker_or_maker=_string(item.get("takerOrMaker"), "takerOrMaker"),
-        exchange_ms=_milliseconds(item.get("timestamp")),
+        price=number_of(item.get("price"), "price"),
+        amount=number_of(item.get("amount"), "amount"),
+        cost=number_of(item.get("cost"), "cost", optional=True),
+        taker_or_maker=text_of(item.get("takerOrMaker"), "takerOrMaker"),
+        exchange_ms=milliseconds_of(item.get("timestamp"), "timestamp"),
     )
 
 
 def _trade_id(value: object) -> str | None:
-    return str(value) if type(value) is int else _string(value, "id")
-
-
-def _string(value: object, name: str) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    raise RecordError(f"{name}: expected a string, was {_kind(value)}")
-
-
-def _number(value: object, name: str, *, optional: bool = False) -> float:
-    if type(value) is float or type(value) is int:
-        return float(value)
-    if value is None and optional:
-        return math.nan
-    raise RecordError(f"{name}: expected a number, was {_kind(value)}")
-
-
-def _milliseconds(value: object) -> int | None:
-    if value is None:
-        return None
-    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 2**62 and value == int(value):
-        return int(value)
-    raise RecordError(f"timestamp: expected whole milliseconds, was {value!r:.40}")
-
-
-def _row(item: object, channel: str) -> dict[str, Any]:
-    if isinstance(item, Mapping):
-        return dict(item)
-    if channel == "ohlcv" and isinstance(item, list) and len(item) == len(_OHLCV):
-        return dict(zip(_OHLCV, item, strict=True))
-    return {"value": item}
-
-
-def _kind(value: object) -> str:
-    return "null" if value is None else type(value).__name__
+    return str(value) if type(value) is int else text_of(value, "id")
 
 
 def _text(error: Exception) -> str:

@@ -1,6 +1,8 @@
 """Schemas: the columns of every dataset, in order, with their types; a table of another schema is not written."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
 from typing import Final
 
 import pyarrow as pa
@@ -117,6 +119,74 @@ BARS: Final = pa.schema(
 
 GENERIC_KEYS: Final = [*KEYS, pa.field("idx", pa.int32())]
 
+
+class Form(Enum):
+    """What a field of one of ccxt's structures holds."""
+
+    NUMBER = "float64"
+    MILLISECONDS = "int64"
+    TEXT = "string"
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """A column and the field of ccxt's structure that it holds."""
+
+    column: str
+    source: str
+    form: Form = Form.NUMBER
+
+
+CANDLE: Final = "ohlcv"
+"""The channel whose items are lists, not objects: fields by position."""
+
+_TICKER: Final = tuple(Typed(column, source) for column, source in TICKER_FIELDS.items())
+
+STRUCTURES: Final[Mapping[str, tuple[Typed, ...]]] = {
+    CANDLE: (
+        Typed("start_ms", "timestamp", Form.MILLISECONDS),
+        *(Typed(name, name) for name in ("open", "high", "low", "close", "volume")),
+    ),
+    "bidsasks": _TICKER,
+    "mark_price": _TICKER,
+    "liquidations": (
+        Typed("exchange_ms", "timestamp", Form.MILLISECONDS),
+        Typed("side", "side", Form.TEXT),
+        Typed("price", "price"),
+        Typed("contracts", "contracts"),
+        Typed("contract_size", "contractSize"),
+        Typed("base_value", "baseValue"),
+        Typed("quote_value", "quoteValue"),
+    ),
+    "funding_rate": (
+        Typed("funding_rate", "fundingRate"),
+        Typed("funding_ms", "fundingTimestamp", Form.MILLISECONDS),
+        Typed("next_funding_rate", "nextFundingRate"),
+        Typed("next_funding_ms", "nextFundingTimestamp", Form.MILLISECONDS),
+        Typed("previous_funding_rate", "previousFundingRate"),
+        Typed("previous_funding_ms", "previousFundingTimestamp", Form.MILLISECONDS),
+        Typed("interval", "interval", Form.TEXT),
+        Typed("mark_price", "markPrice"),
+        Typed("index_price", "indexPrice"),
+        Typed("interest_rate", "interestRate"),
+        Typed("estimated_settle_price", "estimatedSettlePrice"),
+    ),
+}
+"""Channel -> columns after the keys, where ccxt fixes the structure. `exchange_ms` among them: a row has its own."""
+
+MORE: Final = pa.field("more", pa.string())
+"""Last column of a channel without a schema: what its other columns cannot hold, as a JSON object."""
+
+_FORM_TYPES: Final = {Form.NUMBER: pa.float64(), Form.MILLISECONDS: pa.int64(), Form.TEXT: pa.string()}
+_KEY_NAMES: Final = frozenset(field.name for field in GENERIC_KEYS)
+
+
+def structure_schema(channel: str) -> pa.Schema:
+    """Return the schema of a channel in STRUCTURES."""
+    columns = [(field.column, _FORM_TYPES[field.form]) for field in STRUCTURES[channel]]
+    return pa.schema([*GENERIC_KEYS, *(pa.field(name, dtype) for name, dtype in columns if name not in _KEY_NAMES)])
+
+
 _FEATURE_TYPES: Final = {"float64": pa.float64(), "int32": pa.int32(), "int64": pa.int64(), "string": pa.string()}
 
 _FIXED: Final[dict[str, pa.Schema]] = {
@@ -125,6 +195,7 @@ _FIXED: Final[dict[str, pa.Schema]] = {
     Dataset.BOOKS: BOOKS,
     Dataset.COVERAGE: COVERAGE,
     Dataset.BARS: BARS,
+    **{channel: structure_schema(channel) for channel in STRUCTURES},
 }
 
 
@@ -134,16 +205,18 @@ def hf_schema(features: Sequence[Feature]) -> pa.Schema:
     return pa.schema([*KEYS, pa.field("book_state", pa.string()), *columns])
 
 
+def has_fixed_schema(dataset: str) -> bool:
+    """Return whether a dataset has one schema; any other is a channel whose columns its first part sets."""
+    return dataset in _FIXED or dataset == Dataset.HF
+
+
 def check_schema(dataset: str, table: pa.Table, features: Sequence[Feature]) -> None:
     """Refuse a table that would break its dataset's schema.
 
     Raises:
         SchemaMismatchError: Names the first column that differs.
     """
-    expected = hf_schema(features) if dataset == Dataset.HF else _FIXED.get(dataset)
-    if expected is None:  # a channel without a schema of its own: the key columns alone are fixed
-        expected = pa.schema(GENERIC_KEYS)
-        table = table.select(range(min(len(expected), table.num_columns)))
+    expected = hf_schema(features) if dataset == Dataset.HF else _FIXED.get(dataset) or _open_schema(table.schema)
     if table.schema.equals(expected):
         return
     pairs = zip(expected, table.schema, strict=False)
@@ -151,3 +224,10 @@ def check_schema(dataset: str, table: pa.Table, features: Sequence[Feature]) -> 
     if wanted is None:
         raise SchemaMismatchError(dataset, f"{len(expected)} columns", f"{table.num_columns}")
     raise SchemaMismatchError(dataset, f"column {wanted}", f"{found}")
+
+
+def _open_schema(schema: pa.Schema) -> pa.Schema:
+    """Return what a channel without a schema holds: keys, float64 or string fields as it has them, and MORE."""
+    fields = list(schema)[len(GENERIC_KEYS) : -1]
+    own = [pa.field(field.name, field.type if field.type == pa.float64() else pa.string()) for field in fields]
+    return pa.schema([*GENERIC_KEYS, *own, MORE])
