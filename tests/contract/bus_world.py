@@ -19,7 +19,7 @@ from tests.servers import running_nats
 
 LANE = Lane("ccxt", "binance", "0of1")
 LANE_MAX_BYTES = 1_000_000
-LEASE_TTL_S = 1
+LEASE_TTL_S = 60  # no test takes so long that a lease ends by itself, unless it wants to
 
 
 class BusWorld(Protocol):
@@ -31,8 +31,8 @@ class BusWorld(Protocol):
 
 
 class MemoryWorld:
-    def __init__(self) -> None:
-        self._server = MemoryServer(lane_max_bytes=LANE_MAX_BYTES, lease_ttl_s=LEASE_TTL_S)
+    def __init__(self, lease_ttl_s: int) -> None:
+        self._server = MemoryServer(lane_max_bytes=LANE_MAX_BYTES, lease_ttl_s=lease_ttl_s)
 
     async def bus(self) -> Bus:
         return MemoryBus(self._server)
@@ -63,12 +63,12 @@ class JetStreamWorld:
 
 
 @asynccontextmanager
-async def jetstream_world(tmp_path: Path, *, lane_max_bytes: int = LANE_MAX_BYTES) -> AsyncIterator[JetStreamWorld]:
+async def jetstream_world(tmp_path: Path, lease_ttl_s: int) -> AsyncIterator[JetStreamWorld]:
     async with running_nats(tmp_path) as server:
         options = BusOptions(
             servers=(server.url,),
-            lane_max_bytes=lane_max_bytes,
-            lease_ttl_s=LEASE_TTL_S,
+            lane_max_bytes=LANE_MAX_BYTES,
+            lease_ttl_s=lease_ttl_s,
             monitor_port=int(server.monitor_url.rpartition(":")[2]),
         )
         await provision(options)
@@ -80,7 +80,7 @@ async def jetstream_world(tmp_path: Path, *, lane_max_bytes: int = LANE_MAX_BYTE
                 await bus.close()
 
 
-async def eventually(condition: Callable[[], bool], *, deadline_s: float = 20.0) -> None:
+async def eventually(condition: Callable[[], bool], *, deadline_s: float = 60.0) -> None:
     """Return once the condition holds; fail when it does not in time."""
     async with asyncio.timeout(deadline_s):
         while not condition():  # noqa: ASYNC110 - what it waits for has no event
@@ -100,13 +100,13 @@ def block(n: int, *, after: int | None = -1, boot: str = "b00t", payload: bytes 
     )
 
 
-async def publish_all(publisher: LanePublisher, blocks: list[Block], *, settle_s: float = 30.0) -> None:
+async def publish_all(publisher: LanePublisher, blocks: list[Block], *, settle_s: float = 60.0) -> None:
     for each in blocks:
         await publisher.publish(each)
     assert await publisher.settle(timeout_s=settle_s)
 
 
-async def read_up_to(reader: LaneReader, last_seq: int, *, deadline_s: float = 40.0) -> list[StoredBlock]:
+async def read_up_to(reader: LaneReader, last_seq: int, *, deadline_s: float = 60.0) -> list[StoredBlock]:
     """Fetch until a sequence has come; the order is the reader's."""
     got: list[StoredBlock] = []
     async with asyncio.timeout(deadline_s):

@@ -50,7 +50,7 @@ async def test_a_reader_starts_where_it_is_told_and_waits_for_more(bus):
     reader = bus.reader(LANE, 1, from_seq=3)
     assert [each.stream_seq for each in await read_up_to(reader, 3)] == [3]
     assert not await reader.fetch(blocks_max=8, wait_s=0.05)
-    waiting = asyncio.ensure_future(reader.fetch(blocks_max=8, wait_s=10))
+    waiting = asyncio.ensure_future(reader.fetch(blocks_max=8, wait_s=60))
     await publish_all(publisher, [block(4)])
     assert [each.stream_seq for each in await waiting] == [4]
     await reader.close()
@@ -61,7 +61,7 @@ async def test_fetch_returns_no_more_than_asked(bus):
     await publish_all(publisher, [block(n) for n in range(1, 8)])
     reader = bus.reader(LANE, 1, from_seq=1)
     sizes = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while sum(sizes) < 7:
             sizes.append(len(await reader.fetch(blocks_max=3, wait_s=1)))
     assert max(sizes) <= 3
@@ -121,8 +121,8 @@ async def test_the_window_waits_while_the_bus_is_away_and_nothing_is_lost_or_twi
     assert not await publisher.settle(timeout_s=0.1)
     assert not fifth.done()
     await world.come_back()
-    await asyncio.wait_for(fifth, 20)
-    assert await publisher.settle(timeout_s=20)
+    await asyncio.wait_for(fifth, 60)
+    assert await publisher.settle(timeout_s=60)
     reader = bus.reader(LANE, 1, from_seq=1)
     assert [each.block.id.n for each in await read_up_to(reader, 6)] == [1, 2, 3, 4, 5, 6]
     await reader.close()
@@ -132,7 +132,7 @@ async def test_a_reader_outlives_the_bus_going_away(world, bus):
     publisher = await bus.publisher(LANE, 1, after=None, window_blocks=64)
     await publish_all(publisher, [block(n) for n in range(1, 21)])
     reader = bus.reader(LANE, 1, from_seq=1)
-    got = list(await reader.fetch(blocks_max=5, wait_s=10))
+    got = list(await reader.fetch(blocks_max=5, wait_s=60))
     await world.go_away()
     got += await reader.fetch(blocks_max=64, wait_s=0.1)
     await world.come_back()
@@ -154,7 +154,7 @@ async def test_a_full_stream_holds_the_window_until_there_is_room(bus):
     assert not await publisher.settle(timeout_s=0.3)
     held = [each.id.n for each in publisher.unacked]
     await bus.streams.purge(LANE, 1, below_seq=held[0])
-    assert await publisher.settle(timeout_s=20)
+    assert await publisher.settle(timeout_s=60)
     assert not publisher.full
     assert (await bus.streams.last(LANE, 1)).block.id.n == 7
 
@@ -178,7 +178,7 @@ async def test_a_reader_of_purged_blocks_names_what_is_gone(bus):
     await bus.streams.purge(LANE, 1, below_seq=4)
     reader = bus.reader(LANE, 1, from_seq=2)
     with pytest.raises(LaneBrokenError, match="no sequence 2"):
-        await reader.fetch(blocks_max=8, wait_s=5)
+        await reader.fetch(blocks_max=8, wait_s=60)
     await reader.close()
 
 
@@ -187,10 +187,10 @@ async def test_a_reader_beyond_the_end_of_its_stream_says_so(bus):
     await publish_all(publisher, [block(1)])
     reader = bus.reader(LANE, 1, from_seq=9)
     with pytest.raises(LaneBrokenError, match="ends at sequence 1, 8 was read"):
-        await reader.fetch(blocks_max=8, wait_s=5)
+        await reader.fetch(blocks_max=8, wait_s=60)
     missing = bus.reader(LANE, 2, from_seq=1)
     with pytest.raises(LaneBrokenError, match="is gone"):
-        await missing.fetch(blocks_max=8, wait_s=5)
+        await missing.fetch(blocks_max=8, wait_s=60)
     await reader.close()
     await missing.close()
 

@@ -24,6 +24,7 @@ from fluxforge.domain.errors import FatalError, UsageError
 _POLL_S: Final = 0.02
 _START_S: Final = 60.0  # a big store is read through before the server listens
 _TERM_S: Final = 10.0
+_KILL_S: Final = 10.0
 _LOG_TAIL_BYTES: Final = 2000
 
 _T = TypeVar("_T")
@@ -179,7 +180,7 @@ class EmbeddedNats:
 
     async def _end_server(self) -> None:
         """Stop whatever server holds the directory: in order, then by force."""
-        for number, patience_s in ((signal.SIGTERM, _TERM_S), (signal.SIGKILL, _TERM_S)):
+        for number, patience_s in ((signal.SIGTERM, _TERM_S), (signal.SIGKILL, _KILL_S)):
             if not self.alive:
                 break
             pid = self._read_pid()

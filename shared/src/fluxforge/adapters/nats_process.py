@@ -24,7 +24,7 @@ CONFIG_FILE: Final = "nats.conf"
 _LOCK_FILE: Final = "server.lock"
 _ANSWER_S: Final = 2.0
 _VERSION_S: Final = 60.0
-_LOCK_S: Final = 1.0
+_LOCK_S: Final = 5.0
 _POLL_S: Final = 0.02
 
 

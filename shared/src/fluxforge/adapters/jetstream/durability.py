@@ -11,7 +11,7 @@ from fluxforge.adapters.jetstream.connection import Connection
 from fluxforge.adapters.jetstream.options import BusOptions
 from fluxforge.domain.errors import DurabilityError
 
-_ANSWER_S: Final = 1.0
+_ANSWER_S: Final = 3.0  # a busy server that answers later counts as unknown
 
 
 async def check_durability(connection: Connection, options: BusOptions) -> None:

@@ -13,7 +13,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from typing_extensions import override
 
-from fluxforge.adapters.jetstream.api import NS_PER_S, Api, ApiError, ErrCode
+from fluxforge.adapters.jetstream.api import JSON, NS_PER_S, Api, ApiError, ErrCode
 from fluxforge.adapters.jetstream.connection import Connection, until
 from fluxforge.domain.errors import BusUnavailableError, ConfigurationError, FatalError
 from fluxforge.ports.bus import Backlog, Claim, WorkQueue
@@ -109,19 +109,20 @@ class JetStreamWorkQueue(WorkQueue):
 
     @override
     async def backlog(self) -> Backlog:
+        # The consumer first: what is delivered or published between the two answers is then counted, never missed.
         try:
-            info = await self._api.call(f"CONSUMER.INFO.{STREAM}.{CONSUMER}")
+            consumer = await self._api.call(f"CONSUMER.INFO.{STREAM}.{CONSUMER}")
+            stream = await self._api.call(f"STREAM.INFO.{STREAM}")
         except ApiError as error:
             if error.err_code in (ErrCode.CONSUMER_NOT_FOUND, ErrCode.STREAM_NOT_FOUND):
                 raise ConfigurationError(
                     f"the bus has no consumer {CONSUMER} on {STREAM}: run `fluxforge provision`"
                 ) from error
             raise
-        # Not the consumer's own `num_pending`: it is counted after the event's publisher was answered, so that a drain
-        # which looks at once could see nothing left.
-        stream = (await self._api.call(f"STREAM.INFO.{STREAM}"))["state"]
-        num_undelivered = min(stream["last_seq"] - info["delivered"]["stream_seq"], stream["messages"])
-        return Backlog(num_pending=max(num_undelivered, 0), num_ack_pending=info["num_ack_pending"])
+        return Backlog(
+            num_pending=_num_undelivered(stream["state"], consumer["delivered"]["stream_seq"]),
+            num_ack_pending=consumer["num_ack_pending"],
+        )
 
     @override
     async def close(self) -> None:
@@ -161,3 +162,13 @@ class JetStreamWorkQueue(WorkQueue):
     def _on_connection(self) -> None:
         self._asked_until_s = 0.0
         self._news.set()
+
+
+def _num_undelivered(stream: JSON, delivered_seq: int) -> int:
+    """Return how many messages stand behind the last one delivered.
+
+    Not the consumer's own `num_pending`: it is counted after the event's publisher was answered, so that a drain which
+    looks at once could see nothing left. The stream keeps what is acknowledged and loses messages at its beginning
+    alone (age, size, purge), delivered or not: what is left behind `delivered_seq` is an unbroken run to `last_seq`.
+    """
+    return int(max(0, min(stream["last_seq"] - delivered_seq, stream["messages"])))
