@@ -3,9 +3,10 @@ import hashlib
 import pytest
 
 from fluxforge.domain.control import After, Event, FeedKey
+from fluxforge.domain.record import Feed
 from fluxforge_collector.holes import REPEAT_NS
 from fluxforge_collector.settings import Limits
-from tests.unit.fluxforge_collector.made import BEGIN_NS, BOOT, SECOND_NS, Desk
+from tests.unit.fluxforge_collector.made import BEGIN_NS, BOOK, BOOT, SECOND_NS, Desk
 
 BOOK_KEY = FeedKey("orderbook", "BTC-USDT")
 TRADES_KEY = FeedKey("trades", "BTC-USDT")
@@ -194,3 +195,21 @@ def test_a_feed_that_was_not_announced_is_a_defect() -> None:
     desk = Desk(feeds=(Desk().feeds[0],))
     with pytest.raises(KeyError):
         desk.writer.feed(Desk().feeds[1])
+
+
+def test_every_control_record_names_the_markets_whose_id_is_another_and_no_other() -> None:
+    plain = Feed("ccxt", "binance", "trades", "BTC-USD")
+    desk = Desk(feeds=(BOOK, plain))
+    desk.writer.start(None)
+    desk.record()
+    desk.writer.note(Event.GAP, [desk.trades])
+    desk.clock.advance(REPEAT_NS)
+    desk.record()
+    desk.writer.note(Event.CONNECTED)
+    desk.writer.stop("done")
+    controls = [line.control for line in desk.lines() if line.channel == "control"]
+    assert {control.event for control in controls} >= {Event.STARTED, Event.RESYNCED, Event.GAP, Event.STOPPED}
+    assert any(control.repeat for control in controls)
+    for control in controls:
+        names_book = BOOK_KEY in control.concerned()
+        assert control.markets == ({"BTC-USDT": "BTC/USDT"} if names_book else None)

@@ -11,7 +11,13 @@ def test_every_control_record_gives_a_row_per_affected_feed():
     recording = Recording()
     recording.book(T0, BIDS, ASKS)
     gap = Control(
-        Event.GAP, hole="b:1", scope=BOOK, reason="sequence", from_ns=T0 + 5, to_ns=None, count=3, repeat=False
+        Event.GAP,
+        hole="b:1",
+        scope=BOOK,
+        reason="sequence",
+        from_ns=T0 + 5,
+        count=3,
+        markets={"BTC-USDT": "BTC/USDT"},
     )
     recording.control(T0 + S, gap)
     recording.control(T0 + 2 * S, Control(Event.DISCONNECTED, feeds=(BOOK, TRADES), reason="reset"))
@@ -26,6 +32,26 @@ def test_every_control_record_gives_a_row_per_affected_feed():
     assert (first["market"], first["detector"], first["boot"], first["seq"]) == ("BTC/USDT", "collector", "9f3c21ab", 1)
     assert first["ts_ns"] == T0
     assert rows[1]["from_ns"] == T0 + 2 * S
+
+
+def test_the_market_of_a_row_is_told_by_its_own_record_whatever_else_the_segment_holds():
+    recording = Recording()
+    recording.book(T0, BIDS, ASKS)
+    recording.control(T0 + S, Control(Event.GAP, scope=BOOK))
+    other = FeedKey("trades", "BTC-USD_USD")
+    markets = {"BTC-USDT": "BTC/USDT", "BTC-USD_USD": "BTC/USD:USD"}
+    started = Control(Event.STARTED, feeds=(BOOK, other), after=After("gone", 1, T0 + S), markets=markets)
+    recording.control(T0 + 2 * S, started)
+    recording.book(T0 + 3 * S, [], ASKS)
+    rows = [(row["event"], row["market"]) for row in rows_of(forged(recording.body), "coverage")]
+    assert sorted(rows) == [
+        ("crash", "BTC/USD:USD"),
+        ("crash", "BTC/USDT"),
+        ("empty", "BTC/USDT"),
+        ("gap", "BTC-USDT"),
+        ("started", "BTC/USD:USD"),
+        ("started", "BTC/USDT"),
+    ]
 
 
 def test_a_record_that_names_no_feed_speaks_of_the_whole_lane():

@@ -6,7 +6,7 @@ A record that got a seq is in a block, or its seq stands in a `dropped` or `reje
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from fluxforge.domain.control import UNSOUND_EVENTS, After, Control, Event, FeedKey
@@ -181,9 +181,9 @@ class LaneWriter:
 
     def _write(self, control: Control, capture_ns: int, conn: int = 0) -> None:
         self.control_seq += 1
-        line = self._control(
-            conn=conn, seq=self.control_seq, capture_ns=capture_ns, exchange_ms=None, data=control.to_json()
-        )
+        markets = {key.symbol: self._by_key[key].market for key in control.concerned()}
+        data = replace(control, markets={symbol: name for symbol, name in markets.items() if name != symbol}).to_json()
+        line = self._control(conn=conn, seq=self.control_seq, capture_ns=capture_ns, exchange_ms=None, data=data)
         self._buffer.append(_CONTROL_SLOT, self.control_seq, line, capture_ns)
         self._on_control(control)
 

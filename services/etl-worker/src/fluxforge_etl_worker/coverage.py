@@ -1,10 +1,11 @@
 """Coverage: what happened to each feed, one row per affected feed; what is not here was captured whole. Pure.
 
 Rows come from the lane's control records and from the ETL itself: `crash` (a collector ended without saying so),
-`crossed` and `empty` (updates that are no valid book). A record that names no feed speaks of the lane: feed `*`.
+`crossed` and `empty` (updates that are no valid book). A record that names no feed speaks of the lane: feed `*`. A
+row's market comes from its own record alone, so that it does not depend on what else a segment holds.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,6 +29,7 @@ class CoverageRow:
     """One event of one feed. Times ns UTC; `to_ns` None: open."""
 
     feed: FeedKey
+    market: str
     hole: str | None
     event: str
     from_ns: int
@@ -44,6 +46,7 @@ def control_rows(rows: Iterable[ControlRow]) -> list[CoverageRow]:
     return [
         CoverageRow(
             feed=feed,
+            market=row.control.market(feed.symbol),
             hole=row.control.hole,
             event=row.control.event.value,
             from_ns=row.capture_ns if row.control.from_ns is None else row.control.from_ns,
@@ -72,10 +75,20 @@ def crash_rows(rows: Sequence[ControlRow], stopped_before: Iterable[str]) -> lis
         after = row.control.after
         if row.control.event is not Event.STARTED or after is None or after.boot in stopped:
             continue
-        hole = f"{row.boot}:{row.seq}"
-        reason = f"boot {after.boot} ended without a stopped record"
         found += [
-            CoverageRow(feed, hole, CRASH, after.capture_ns, row.capture_ns, reason, ETL, None, row.boot, row.seq)
+            CoverageRow(
+                feed=feed,
+                market=row.control.market(feed.symbol),
+                hole=f"{row.boot}:{row.seq}",
+                event=CRASH,
+                from_ns=after.capture_ns,
+                to_ns=row.capture_ns,
+                reason=f"boot {after.boot} ended without a stopped record",
+                detector=ETL,
+                count=None,
+                boot=row.boot,
+                seq=row.seq,
+            )
             for feed in row.control.concerned() or (WHOLE_LANE,)
         ]
     return found
@@ -83,24 +96,23 @@ def crash_rows(rows: Sequence[ControlRow], stopped_before: Iterable[str]) -> lis
 
 def invalid_rows(books: BookColumns, invalid: Invalid) -> list[CoverageRow]:
     """Return a row per update that is no valid book."""
-    feed = FeedKey("orderbook", books.instrument.symbol)
+    feed, market = FeedKey("orderbook", books.instrument.symbol), books.instrument.market
     keys = books.keys.take(invalid.rows)
     return [
-        CoverageRow(feed, None, event, at, at, reason, ETL, 1, boot, seq)
+        CoverageRow(feed, market, None, event, at, at, reason, ETL, 1, boot, seq)
         for event, reason, at, boot, seq in zip(
             invalid.events, invalid.reasons, keys.capture_ns.tolist(), keys.boot, keys.seq.tolist(), strict=True
         )
     ]
 
 
-def coverage_table(exchange: str, rows: Sequence[CoverageRow], markets: Mapping[str, str]) -> pa.Table:
-    """Return the rows as a table; `markets` names the market of a symbol, where it is not known the symbol stands."""
-    symbols = [row.feed.symbol for row in rows]
+def coverage_table(exchange: str, rows: Sequence[CoverageRow]) -> pa.Table:
+    """Return the rows as a table."""
     from_ns = np.array([row.from_ns for row in rows], dtype=np.int64)
     columns = [
         constant(exchange, len(rows)),
-        names(symbols),
-        strings([markets.get(symbol, symbol) for symbol in symbols]),
+        names([row.feed.symbol for row in rows]),
+        strings([row.market for row in rows]),
         timestamps(from_ns),
         strings([row.feed.channel for row in rows]),
         strings([row.hole for row in rows]),

@@ -133,7 +133,6 @@ class _SegmentWork:
         self._books: dict[str, InstrumentBooks] = {}
         self._flows: dict[str, list[TradeFlow]] = {}
         self._generic: dict[str, list[GenericRows]] = {}
-        self._markets: dict[str, str] = {}
         self.bad: list[BadLine] = []
         self.lines = 0
 
@@ -141,7 +140,6 @@ class _SegmentWork:
         self.lines += columns.lines
         self.bad += columns.bad
         self._controls += columns.controls
-        self._markets |= columns.markets
         for rows in columns.generic:
             self._generic.setdefault(rows.channel, []).append(rows)
         for trades in columns.trades:
@@ -158,7 +156,7 @@ class _SegmentWork:
             self._write(channel, [generic_table(group, types) for group in rows])
         self._coverage += control_rows(self._controls) + self._crashes(stopped_before)
         if self._coverage:
-            table = coverage_table(self._manifest.exchange, self._coverage, self._markets)
+            table = coverage_table(self._manifest.exchange, self._coverage)
             self._write(Dataset.COVERAGE, [in_order(table)])
         return tuple(self._writer.finish())
 

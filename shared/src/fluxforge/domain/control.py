@@ -1,12 +1,16 @@
 """Control records: what happened to a feed or a lane, in the lane and in order with what they describe."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Self
+from typing import Any, Final, Self
 
 import orjson
 
-from fluxforge.domain.errors import RecordError
+from fluxforge.domain.errors import NameRefusedError, RecordError
+from fluxforge.domain.instrument import encode_component
+
+_INT64: Final = 2**63
 
 
 class Event(StrEnum):
@@ -67,6 +71,7 @@ class Control:
 
     `hole` is `<boot>:<n>`, the same in all records of one hole; `scope` the one feed concerned, else `feeds`.
     Times ns UTC; `to_ns` None while a hole is open. `count` is the number of records or frames concerned, or None.
+    `markets` names the market of a symbol it speaks of, where it is not the symbol itself.
     """
 
     event: Event
@@ -81,13 +86,18 @@ class Control:
     after: After | None = None
     follows: tuple[str, ...] = ()
     detail: dict[str, str | int | None] | None = None
+    markets: Mapping[str, str] | None = None
 
     def concerned(self) -> tuple[FeedKey, ...]:
         """Return the feeds this record speaks of."""
         return (self.scope,) if self.scope else self.feeds
 
+    def market(self, symbol: str) -> str:
+        """Return the market of a symbol this record speaks of."""
+        return symbol if self.markets is None else self.markets.get(symbol, symbol)
+
     def to_json(self) -> bytes:
-        """Return the JSON text of `data`; `after`, `follows` and `detail` stand only where they say something."""
+        """Return the JSON text of `data`; what comes after `repeat` stands only where it says something."""
         body: dict[str, object] = {
             "event": self.event.value,
             "hole": self.hole,
@@ -105,6 +115,8 @@ class Control:
             body["follows"] = list(self.follows)
         if self.detail:
             body["detail"] = self.detail
+        if self.markets:
+            body["markets"] = dict(self.markets)
         return orjson.dumps(body)
 
     @classmethod
@@ -116,21 +128,60 @@ class Control:
         """
         try:
             raw = orjson.loads(text)
-            scope = raw["scope"]
-            after = raw.get("after")
+            scope, after = raw["scope"], raw.get("after")
             return cls(
                 event=Event(raw["event"]),
-                hole=raw["hole"],
-                scope=FeedKey(scope["channel"], scope["symbol"]) if scope else None,
-                feeds=tuple(FeedKey(channel, symbol) for channel, symbol in raw["feeds"]),
-                reason=raw["reason"],
-                from_ns=raw["from_ns"],
-                to_ns=raw["to_ns"],
-                count=raw["count"],
+                hole=_text(raw, "hole"),
+                scope=_feed(scope["channel"], scope["symbol"]) if scope else None,
+                feeds=tuple(_feed(channel, symbol) for channel, symbol in raw["feeds"]),
+                reason=_text(raw, "reason"),
+                from_ns=_whole(raw, "from_ns"),
+                to_ns=_whole(raw, "to_ns"),
+                count=_whole(raw, "count"),
                 repeat=bool(raw["repeat"]),
-                after=After(after["boot"], after["block"], after["capture_ns"]) if after else None,
+                after=_after(after) if after else None,
                 follows=tuple(raw.get("follows", ())),
                 detail=raw.get("detail"),
+                markets=_markets(raw.get("markets")),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise RecordError(f"control record: {error!r}") from error
+
+
+def _feed(channel: object, symbol: object) -> FeedKey:
+    if not isinstance(channel, str) or not isinstance(symbol, str):
+        raise RecordError(f"control record: feed: expected two names, was {[channel, symbol]!r:.60}")
+    try:
+        encode_component(symbol)
+    except NameRefusedError as error:
+        raise RecordError(f"control record: feed: {error}") from None
+    return FeedKey(channel, symbol)
+
+
+def _after(raw: Mapping[str, Any]) -> After:
+    boot, block, capture_ns = _text(raw, "boot"), _whole(raw, "block"), _whole(raw, "capture_ns")
+    if boot is None or block is None or capture_ns is None:
+        raise RecordError(f"control record: after: expected boot, block and capture_ns, was {raw!r:.80}")
+    return After(boot, block, capture_ns)
+
+
+def _text(raw: Mapping[str, Any], name: str) -> str | None:
+    value = raw[name]
+    if value is None or isinstance(value, str):
+        return value
+    raise RecordError(f"control record: {name}: expected a string or null, was {value!r:.40}")
+
+
+def _whole(raw: Mapping[str, Any], name: str) -> int | None:
+    value = raw[name]
+    if value is None or (type(value) is int and -_INT64 <= value < _INT64):
+        return value
+    raise RecordError(f"control record: {name}: expected a whole number or null, was {value!r:.40}")
+
+
+def _markets(raw: object) -> dict[str, str] | None:
+    if raw is None:
+        return None
+    if isinstance(raw, dict) and all(isinstance(market, str) for market in raw.values()):
+        return raw
+    raise RecordError(f"control record: markets: expected a market for each symbol, was {raw!r:.60}")
