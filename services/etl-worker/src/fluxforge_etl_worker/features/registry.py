@@ -9,12 +9,16 @@ from typing import Final, Literal
 
 import numpy as np
 
-from fluxforge_etl_worker.columns import F64, I64
-from fluxforge_etl_worker.features import depth, impact, shape, touch
+from fluxforge_etl_worker.columns import F64, I64, Bools, Objects
+from fluxforge_etl_worker.features import depth, flow, impact, regime, returns, shape, touch, trading
 from fluxforge_etl_worker.features.ladder import Ladders
+from fluxforge_etl_worker.features.stream_rows import StreamRows
+from fluxforge_etl_worker.features.windows import Timeline
 
-FEATURE_VERSION: Final = 1
+FEATURE_VERSION: Final = 2
 KYLE_HORIZON_S_MIN: Final = 30
+
+TRADE_FAMILIES: Final = ("buy_volume", "sell_volume", "trade_flow_imbalance", "trade_count", "trade_kyle_lambda")
 
 Dtype = Literal["float64", "int32", "int64", "string"]
 
@@ -103,6 +107,70 @@ def structural(books: Ladders, levels_max: int) -> Mapping[str, F64 | I64]:
             **impact.kyle_lambda(books),
             **depth.level_counts(books),
         }
+
+
+def streaming(rows: StreamRows, horizons_s: tuple[int, ...]) -> Mapping[str, F64 | Objects]:
+    """Return every streaming feature of m rows by name; NaN or None stands for null.
+
+    What a window was not observed for is null, whatever the family.
+    """
+    timeline = Timeline.of(rows.updates.capture_ns)
+    windows = {h: timeline.windows(rows.at_ns, h) for h in sorted({*horizons_s, regime.REGIME_WINDOW_S})}
+    observed = {h: rows.is_observed(window) for h, window in windows.items()}
+    over = [windows[h] for h in horizons_s]
+    families = {
+        "log_return": returns.log_return(rows.updates, over),
+        "realized_volatility": returns.realized_volatility(rows.updates, rows.known, timeline, over),
+        "ofi_sum": flow.ofi_sum(rows.updates, rows.known, timeline, over),
+        "mlofi_sum": flow.mlofi_sum(rows.updates, rows.known, timeline, over),
+    }
+    columns: dict[str, F64 | Objects] = {
+        f"{family}_{h}s": np.where(observed[h], values[h], np.nan)
+        for family, values in families.items()
+        for h in horizons_s
+    }
+    columns |= _trade_columns(rows, horizons_s, observed)
+    minute = windows[regime.REGIME_WINDOW_S]
+    mean = regime.mean_relative_spread(rows.updates, timeline, minute)
+    mean[~observed[regime.REGIME_WINDOW_S]] = np.nan
+    columns["spread_regime"] = regime.spread_regime(rows.updates, minute, mean)
+    columns["wide_share_60s"] = regime.wide_share(rows.updates, minute, mean)
+    return columns
+
+
+def _trade_columns(
+    rows: StreamRows, horizons_s: tuple[int, ...], observed: Mapping[int, Bools]
+) -> dict[str, F64 | Objects]:
+    """Return the features of trades; null where the book or the trades were not observed."""
+    trades = rows.trades
+    if trades is None:
+        null = np.full(len(rows.at_ns), np.nan)
+        return {f"{family}_{h}s": null for family in TRADE_FAMILIES for h in _horizons(family, horizons_s)}
+    timeline = Timeline.of(trades.capture_ns)
+    windows = [timeline.windows(rows.at_ns, h) for h in horizons_s]
+    is_known = {window.horizon_s: observed[window.horizon_s] & rows.are_trades_observed(window) for window in windows}
+    buys, sells = trading.buy_volume(trades, timeline, windows), trading.sell_volume(trades, timeline, windows)
+    volumes = {h: buys[h] + sells[h] for h in _horizons("trade_kyle_lambda", horizons_s)}
+    families = {
+        "buy_volume": buys,
+        "sell_volume": sells,
+        "trade_flow_imbalance": trading.trade_flow_imbalance(buys, sells),
+        "trade_count": trading.trade_count(windows),
+        "trade_kyle_lambda": trading.trade_kyle_lambda(
+            rows.updates, trades, rows.at_ns, volumes, tolerance_ns=rows.tolerance_ns
+        ),
+    }
+    return {
+        f"{family}_{h}s": np.where(is_known[h], values[h], np.nan)
+        for family, values in families.items()
+        for h in values
+    }
+
+
+def _horizons(family: str, horizons_s: tuple[int, ...]) -> tuple[int, ...]:
+    if family != "trade_kyle_lambda":
+        return horizons_s
+    return tuple(h for h in horizons_s if h >= KYLE_HORIZON_S_MIN)
 
 
 def _named(unit: str, *names: str, dtype: Dtype = "float64") -> tuple[Feature, ...]:
