@@ -23,7 +23,7 @@ async def stored_ns(bus):
 
 
 async def stored_up_to(bus, seq):
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (await bus.streams.info(LANE, 1)).last_seq < seq:  # noqa: ASYNC110 - a server has no event for us
             await asyncio.sleep(0.01)
 
@@ -75,7 +75,7 @@ async def test_lost_acknowledgements_store_nothing_twice(nats_server, options, b
             assert publisher.acked.n == first - 1
             proxy.cut()
             proxy.release_answers()
-            assert await publisher.settle(timeout_s=20)
+            assert await publisher.settle(timeout_s=60)
         assert await stored_ns(bus) == list(range(1, 32))
         await publisher.close()
         await faulty.close()
@@ -94,7 +94,7 @@ async def test_acknowledgements_that_come_after_their_deadline_do_no_harm(nats_s
         for n in range(12, 15):
             await publisher.publish(block(n))
         proxy.release_answers()
-        assert await publisher.settle(timeout_s=20)
+        assert await publisher.settle(timeout_s=60)
         await publish_all(publisher, [block(15)])
         assert await stored_ns(bus) == list(range(1, 16))
         await publisher.close()
@@ -114,7 +114,7 @@ async def test_a_purge_while_publishing_and_a_restart_that_forgets_ids_store_not
         os.kill(nats_server.pid, signal.SIGKILL)
         await nats_server.start()
         proxy.release_answers()
-        assert await publisher.settle(timeout_s=30)
+        assert await publisher.settle(timeout_s=60)
         await publish_all(publisher, [block(n) for n in range(16, 20)])
         await eventually(lambda: bus.connected)
         info = await bus.streams.info(LANE, 1)
@@ -149,7 +149,7 @@ async def test_a_bus_that_lost_acknowledged_blocks_stops_the_lane(bus):
     await bus._api.store(LANE.subject(1), b"", block(1).headers())
     await publisher.publish(block(6))
     with pytest.raises(LaneBrokenError, match="lost acknowledged blocks: b00t:5 at 5, now b00t:1 at sequence 1"):
-        await publisher.settle(timeout_s=10)
+        await publisher.settle(timeout_s=60)
     assert [each.id.n for each in publisher.unacked] == [6]
 
 
@@ -160,7 +160,7 @@ async def test_the_first_block_of_a_publisher_does_not_follow_a_stranger_that_ca
     await publish_all(first, [block(2)])
     await late.publish(dataclasses.replace(block(1, boot="2nd"), after=block(1).id))
     with pytest.raises(FencedError, match="b00t:2"):
-        await late.settle(timeout_s=10)
+        await late.settle(timeout_s=60)
     assert (await bus.streams.info(LANE, 1)).last_seq == 2
 
 
@@ -175,5 +175,5 @@ async def test_a_stream_that_ends_stops_the_lane_and_keeps_the_window(bus, end):
         await bus._api.call(f"STREAM.UPDATE.{LANE.stream(1)}", {**config, "sealed": True})
     await publisher.publish(block(2))
     with pytest.raises(LaneBrokenError, match="there is no stream" if end == "deleted" else "is sealed"):
-        await publisher.settle(timeout_s=10)
+        await publisher.settle(timeout_s=60)
     assert [each.id.n for each in publisher.unacked] == [2]

@@ -67,7 +67,7 @@ async def test_a_restart_in_the_middle_of_a_wait_does_not_cost_the_wait(nats_ser
     await eventually(lambda: not bus.connected)
     await nats_server.start()
     await publisher.publish(block(11))
-    got = await reader.fetch(blocks_max=5, wait_s=30)
+    got = await reader.fetch(blocks_max=5, wait_s=60)
     assert [each.stream_seq for each in got] == [11]
 
 
@@ -86,7 +86,7 @@ async def test_a_block_deleted_from_the_middle_is_named(bus, reader):
     assert config["deny_delete"]
     await bus._api.call(f"STREAM.PURGE.{LANE.stream(1)}", {"seq": 5})
     with pytest.raises(LaneBrokenError, match="no sequence 1 any more; it goes from 5 to 10"):
-        await reader.fetch(blocks_max=5, wait_s=5)
+        await reader.fetch(blocks_max=5, wait_s=60)
 
 
 async def test_something_else_than_a_block_is_named(bus, reader):

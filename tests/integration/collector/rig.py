@@ -29,6 +29,7 @@ from fluxforge_collector.main import collect
 from fluxforge_simulator.options import Pace
 from tests.unit.fluxforge_collector.made import Line, lines_of
 
+PATIENCE_S = 90.0
 LIVELY = Pace(steps_per_s=40.0)
 QUOTES = {"binance": "USDT", "binanceus": "USDT", "coinbase": "USD", "kraken": "USD"}
 
@@ -123,7 +124,7 @@ class Rig:
 
     async def open_lane(self, running: "Running") -> None:
         """What a segmenter does for a lane that has a key and no stream."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             while (state := await self.bus.states.get(running.lane)) is None:
                 running.check()
                 await asyncio.sleep(0.05)
@@ -160,7 +161,7 @@ class Running:
     def check(self) -> None:
         assert not self.ended(), self.log_path.read_text()
 
-    async def until(self, condition: Callable[[list[Line]], object], *, deadline_s: float = 30) -> list[Line]:
+    async def until(self, condition: Callable[[list[Line]], object], *, deadline_s: float = PATIENCE_S) -> list[Line]:
         """Poll what is stored until a condition holds of it; return it."""
         async with asyncio.timeout(deadline_s):
             while True:
@@ -172,7 +173,7 @@ class Running:
 
     async def stop(self) -> CollectorStatus:
         """Stop it in order; return its final status, the one line on its stdout."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             output = await self.ask_to_stop()
         (line,) = output.splitlines()
         status = status_from_json(line)
@@ -193,6 +194,12 @@ async def running_rig(server: EmbeddedNats, data: Path) -> AsyncIterator[Rig]:
 
 def events_of(lines: list[Line], event: str) -> list[Line]:
     return [line for line in lines if line.event == event]
+
+
+def all_disconnected(lines: list[Line]) -> bool:
+    """Whether every feed has lost its connection: what a closed exchange had sent is then read to its end."""
+    lost = {key for line in events_of(lines, "disconnected") for key in line.control.concerned()}
+    return {(key.channel, key.symbol) for key in lost} >= by_feed(lines).keys()
 
 
 def by_feed(lines: list[Line]) -> dict[tuple[str, str], list[Line]]:

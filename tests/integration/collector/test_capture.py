@@ -8,7 +8,16 @@ import pytest
 
 from fluxforge_simulator.options import Faults, LoadPlan, MalformedFrame, SimulateOptions
 from fluxforge_simulator.simulator import Simulator
-from tests.integration.collector.rig import LIVELY, Rig, all_channels, by_feed, events_of, markets, sent
+from tests.integration.collector.rig import (
+    LIVELY,
+    Rig,
+    all_channels,
+    all_disconnected,
+    by_feed,
+    events_of,
+    markets,
+    sent,
+)
 from tests.unit.fluxforge_collector.made import Line
 
 
@@ -32,7 +41,7 @@ async def test_every_frame_of_every_channel_is_one_record(rig: Rig, tmp_path: Pa
         async with rig.collector(exchange, simulator.port, channels) as running:
             await running.until(lambda lines: len(by_feed(lines)) == 6 and len(lines) > 100)
             await stack.aclose()
-            await running.until(lambda lines: events_of(lines, "disconnected"))
+            await running.until(all_disconnected)
             status = await running.stop()
             lines = await rig.lines(running.lane)
     assert status.captured == status.stored == len(lines)
@@ -98,7 +107,7 @@ async def test_a_malformed_frame_is_named_and_its_feed_lives_on(rig: Rig, tmp_pa
             before = len(by_feed(await rig.lines(running.lane))["trades", "BTC-USDT"])
             await running.until(lambda lines: len(by_feed(lines)["trades", "BTC-USDT"]) > before + 5)
             await stack.aclose()
-            await running.until(lambda lines: events_of(lines, "disconnected"))
+            await running.until(all_disconnected)
             await running.stop()
             lines = await rig.lines(running.lane)
     (rejected,) = events_of(lines, "rejected")
@@ -120,7 +129,7 @@ async def test_a_refused_subscription_is_named_and_the_others_live_on(rig: Rig, 
     async with Simulator(options) as simulator:
         channels = all_channels(exchange, "BTC", "ETH", "SOL")
         async with rig.collector(exchange, simulator.port, channels) as running:
-            lines = await running.until(lambda lines: len(by_feed(lines)) == 6 and len(lines) > 200, deadline_s=60)
+            lines = await running.until(lambda lines: len(by_feed(lines)) == 6 and len(lines) > 200)
             await running.stop()
     refusals = [line for line in events_of(lines, "rejected") if "refused" in (line.data["reason"] or "")]
     named = {key.channel for line in refusals for key in line.control.concerned() if key.symbol == symbol}

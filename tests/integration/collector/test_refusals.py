@@ -18,14 +18,14 @@ from fluxforge.runtime.settings import load
 from fluxforge_collector.main import collect
 from fluxforge_simulator.options import SimulateOptions
 from fluxforge_simulator.simulator import Simulator
-from tests.integration.collector.rig import Rig
+from tests.integration.collector.rig import PATIENCE_S, Rig
 from tests.unit.fluxforge_collector.made import until
 
 
 async def refusal_of(config: Path, exchange: str) -> str:
     """Return the message of what ends a collector with exit code 2."""
     with pytest.RaisesGroup(UsageError, allow_unwrapped=True, flatten_subgroups=True) as caught:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             await collect(load(config), exchange, "0of1", SystemClock(), Shutdown())
     error = caught.value
     return str(error.exceptions[0] if isinstance(error, ExceptionGroup) else error)
@@ -91,9 +91,7 @@ async def test_a_refused_process_ends_with_2_and_one_line(rig: Rig) -> None:
     assert "nearest: BTC/USDT" in orjson.loads(line)["error"]
 
 
-async def test_an_exchange_that_does_not_answer_is_asked_again_until_it_is_told_to_end(rig: Rig) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        port = silent.getsockname()[1]
+async def test_an_exchange_that_does_not_answer_is_asked_again_until_it_is_told_to_end(rig: Rig, port: int) -> None:
     config = rig.configure("binance", port, {"watchTrades": ["BTC/USDT"]})
     shutdown = Shutdown()
     with capture_logs() as lines:

@@ -20,7 +20,7 @@ from fluxforge.domain.status import SegmenterStatus, status_from_json
 from tests.servers import running_nats
 from tests.traffic import LANE
 
-LEASE_TTL_S = 2
+PATIENCE_S = 90.0
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Rig:
     bus: JetStreamBus
     server: EmbeddedNats
     data: Path
+    lease_ttl_s: int
 
     @property
     def url(self) -> str:
@@ -47,7 +48,7 @@ class Rig:
         environment = {
             **os.environ,
             "FLUXFORGE__NATS__SERVERS": f'["{self.url}"]',
-            "FLUXFORGE__NATS__LEASE_TTL_SECONDS": str(LEASE_TTL_S),
+            "FLUXFORGE__NATS__LEASE_TTL_SECONDS": str(self.lease_ttl_s),
             "FLUXFORGE__STORAGE__SCRATCH_DIR": str(self.data),
             "FLUXFORGE__STORAGE__INGESTION_STORAGE__BASE_DIR": str(self.data),
             "FLUXFORGE__TELEMETRY__PORT": "0",
@@ -69,7 +70,7 @@ class Rig:
     async def drain(self, process: asyncio.subprocess.Process) -> SegmenterStatus:
         """Ask a segmenter that holds its lane to end, expect it in order, and return the final status."""
         process.send_signal(signal.SIGTERM)
-        out, _ = await asyncio.wait_for(process.communicate(), 30)
+        out, _ = await asyncio.wait_for(process.communicate(), PATIENCE_S)
         assert process.returncode == 0
         status = status_from_json(out)
         assert isinstance(status, SegmenterStatus)
@@ -112,7 +113,7 @@ def _variable(key: str) -> str:
     return "FLUXFORGE__" + (key if "__" in key else f"ingestion__{key}").upper()
 
 
-async def until(condition: Callable[[], Awaitable[bool]], *, deadline_s: float = 30) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], *, deadline_s: float = PATIENCE_S) -> None:
     """Poll a condition until it holds."""
     async with asyncio.timeout(deadline_s):
         while not await condition():  # noqa: ASYNC110 - what is waited for is another process' doing
@@ -120,13 +121,19 @@ async def until(condition: Callable[[], Awaitable[bool]], *, deadline_s: float =
 
 
 @pytest.fixture
-async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+def lease_ttl_s() -> int:
+    """How long the lease of a segmenter lasts that was killed; a test may parametrize it."""
+    return 2
+
+
+@pytest.fixture
+async def rig(tmp_path: Path, lease_ttl_s: int) -> AsyncIterator[Rig]:
     async with running_nats(tmp_path) as server:
-        options = BusOptions(servers=(server.url,), lease_ttl_s=LEASE_TTL_S, lane_max_bytes=200_000_000)
+        options = BusOptions(servers=(server.url,), lease_ttl_s=lease_ttl_s, lane_max_bytes=200_000_000)
         await provision(options)
         bus = await connect(options, name="test")
         try:
             await bus.states.create(LANE)
-            yield Rig(bus, server, tmp_path / "data")
+            yield Rig(bus, server, tmp_path / "data", lease_ttl_s)
         finally:
             await bus.close()

@@ -2,10 +2,11 @@
 
 import pytest
 
-from tests.integration.segmenter.processes import Rig, rig, until
+from tests.integration.segmenter.processes import Rig, lease_ttl_s, rig, until
 from tests.traffic import LANE, Traffic, audit, manifests
 
-__all__ = ["rig"]
+__all__ = ["lease_ttl_s", "rig"]
+pytestmark = pytest.mark.timeout(300)
 
 
 async def test_a_drain_seals_everything_that_stands_in_the_stream(rig: Rig) -> None:

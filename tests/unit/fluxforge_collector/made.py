@@ -71,7 +71,7 @@ def lines_of(blocks: Sequence[Block]) -> list[Line]:
     return lines
 
 
-async def until(condition: Callable[[], object], *, deadline_s: float = 10) -> None:
+async def until(condition: Callable[[], object], *, deadline_s: float = 60) -> None:
     """Poll a condition until it holds."""
     async with asyncio.timeout(deadline_s):
         while not condition():  # noqa: ASYNC110 - what is polled sets no event
