@@ -64,11 +64,20 @@ def _what(detail: ErrorDetails, path: tuple[str, ...], root: type[BaseModel]) ->
         return "missing; it must be given"
     if kind == "value_error":
         return _with_value(str(detail["ctx"]["error"]), value)
-    expected = _EXPECTED.get(kind)
+    expected = _EXPECTED.get(kind) or _size_expected(detail)
     if expected:
         return f"expected {expected}, was {_shown(value)}"
     message = detail["msg"].removeprefix("Input ")
     return f"{message}, was {_shown(value)}"
+
+
+def _size_expected(detail: ErrorDetails) -> str | None:
+    context = detail.get("ctx", {})
+    if detail["type"] == "too_short":
+        return f"at least {context['min_length']} in the list"
+    if detail["type"] == "too_long":
+        return f"at most {context['max_length']} in the list"
+    return None
 
 
 def _with_value(message: str, value: Any) -> str:

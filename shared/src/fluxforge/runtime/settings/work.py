@@ -10,7 +10,12 @@ from fluxforge.domain.partition import PARTITION_COLS_DEFAULT, check_partition_c
 from fluxforge.runtime.settings.sources import Group
 from fluxforge.runtime.settings.units import Count, DurationSeconds, SecondsFloat
 
-_LEVELS_MAX: Final = 10
+_LEVELS_MAX: Final = 50
+_LOOKBACK_S_MAX: Final = 3_600
+"""Every segment is worked through with that much of its lane before it: longer windows are made from bars."""
+_WINDOWS_MAX: Final = 16
+_DAY_S: Final = 86_400
+_MS_PER_S: Final = 1_000
 
 
 def _check_cols(cols: tuple[str, ...]) -> tuple[str, ...]:
@@ -20,8 +25,41 @@ def _check_cols(cols: tuple[str, ...]) -> tuple[str, ...]:
         raise ValueError(str(error)) from error
 
 
+def _check_interval(interval_s: float) -> float:
+    # Any other grid would begin anew at another offset each day, and would not meet the edges of bars and horizons.
+    step_ms = round(interval_s * _MS_PER_S)
+    divides_second = 0 < step_ms < _MS_PER_S and interval_s == step_ms / _MS_PER_S and _MS_PER_S % step_ms == 0
+    divides_day = interval_s >= 1 and interval_s.is_integer() and _DAY_S % int(interval_s) == 0
+    if interval_s == 0 or divides_second or divides_day:
+        return interval_s
+    raise ValueError(
+        "expected 0 (a row for every update), whole milliseconds that divide a second (such as 0.1), "
+        f"or whole seconds that divide a day (such as 5), was {interval_s}"
+    )
+
+
+def _check_windows(windows_s: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the windows in rising order, which is that of their columns."""
+    twice = sorted({window_s for window_s in windows_s if windows_s.count(window_s) > 1})
+    if twice:
+        raise ValueError(f"expected each number of seconds once, was {list(windows_s)}, with {twice[0]} more than once")
+    return tuple(sorted(windows_s))
+
+
+def _check_durations(durations_s: tuple[int, ...]) -> tuple[int, ...]:
+    # A bar over midnight would stand in two days and be whole in neither.
+    odd = [duration_s for duration_s in durations_s if _DAY_S % duration_s]
+    if odd:
+        raise ValueError(f"expected whole seconds that divide a day (such as 15, 60 or 900), was {odd[0]}")
+    return durations_s
+
+
 PartitionCols = Annotated[tuple[str, ...], AfterValidator(_check_cols)]
-Horizons = Annotated[tuple[Count, ...], Field(min_length=1)]
+LookbackSeconds = Annotated[int, Field(strict=True, ge=1, le=_LOOKBACK_S_MAX)]
+Windows = Annotated[
+    tuple[LookbackSeconds, ...], Field(min_length=1, max_length=_WINDOWS_MAX), AfterValidator(_check_windows)
+]
+EmitInterval = Annotated[SecondsFloat, Field(le=_LOOKBACK_S_MAX), AfterValidator(_check_interval)]
 
 
 class IngestionSettings(Group):
@@ -51,12 +89,15 @@ class ChannelEtl(Group):
 
 
 class BookProcessorOptions(Group):
-    """Features of order books. `hf_emit_interval` s between rows (0: every update); durations and horizons in s."""
+    """Features of order books. `hf_emit_interval` s between rows (0: every update); durations and horizons in s.
 
-    hf_emit_interval: SecondsFloat = 1.0
-    bar_durations: Horizons = (1, 5, 30, 60)
-    horizons: Horizons = (1, 5, 30, 60)
-    max_levels: Annotated[int, Field(strict=True, ge=1, le=_LEVELS_MAX)] = _LEVELS_MAX
+    `max_levels` is the levels of each side with columns of their own.
+    """
+
+    hf_emit_interval: EmitInterval = 1.0
+    bar_durations: Annotated[Windows, AfterValidator(_check_durations)] = (1, 5, 30, 60)
+    horizons: Windows = (1, 5, 30, 60)
+    max_levels: Annotated[int, Field(strict=True, ge=1, le=_LEVELS_MAX)] = 10
 
 
 class OrderbookEtl(ChannelEtl):
@@ -81,7 +122,7 @@ class EtlSettings(Group):
     delete_after_processing: bool = True
     raw_retention: DurationSeconds | None = None
     workers: Count = 1
-    asof_tolerance_seconds: Count = 60
+    asof_tolerance_seconds: LookbackSeconds = 60
     storage_grace_seconds: DurationSeconds = 600
     channels: EtlChannels = EtlChannels()
     drop_disabled: bool = False
