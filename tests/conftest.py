@@ -4,9 +4,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from fluxforge.adapters.embedded_nats import EmbeddedNats
 from tests.servers import running_nats
+
+# How long an example takes is the machine's matter: what a busy one does slowly is no failure.
+settings.register_profile("patient", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 @pytest.fixture

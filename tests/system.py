@@ -19,8 +19,8 @@ from fluxforge.domain.segment import Manifest
 from fluxforge.domain.status import CollectorStatus, Status, status_from_json
 from tests.servers import running_nats
 
-PATIENCE_S = 60.0
-DRAIN_S = 60.0
+PATIENCE_S = 120.0
+DRAIN_S = 120.0
 
 
 @asynccontextmanager

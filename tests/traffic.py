@@ -81,7 +81,7 @@ class Traffic:
         try:
             for block in blocks:
                 await publisher.publish(block)
-            assert await publisher.settle(timeout_s=30)
+            assert await publisher.settle(timeout_s=60)
         finally:
             await publisher.close()
 

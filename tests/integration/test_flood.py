@@ -12,7 +12,7 @@ from tests.system import running_system
 FRAMES = 50_000
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 async def test_every_frame_of_a_flood_is_sealed_once_without_spool_or_drop(tmp_path: Path) -> None:
     ledger = tmp_path / "ledger.ndjson"
     options = SimulateOptions(exchange="binance", ledger=ledger, load=LoadPlan(frames=FRAMES))

@@ -14,13 +14,13 @@ from fluxforge.domain.status import CollectorStatus
 from tests.recorded.recordings import BinanceRecording, recording
 from tests.system import running_system, simulator
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(400)
 
 FILES = ("binance/spot_btcusdt_20240808.gz", "binance/spot_btcusdt_20240809.gz")
 MARKETS = "binance/exchangeInfo_spot_20250807.json"
 SPEED = 40
 MIDNIGHT_NS = 1_723_161_600_000_000_000
-BEFORE_MIDNIGHT_NS = 10_000_000_000
+BEFORE_MIDNIGHT_NS = 13_000_000_000  # playing takes 15 s and begins some seconds after the clock
 FEEDS = {"watchOrderBook": ["BTC/USDT"], "watchTrades": ["BTC/USDT"]}
 
 
@@ -55,7 +55,7 @@ async def run(base: Path) -> Captured:
             segmenter = await system.start("segmenter")
             worker = await system.start("etl_worker")
             collector = await system.start("clock_collector", "binance", str(MIDNIGHT_NS - BEFORE_MIDNIGHT_NS))
-            async with asyncio.timeout(90):
+            async with asyncio.timeout(200):
                 await playing.wait()
             status = await system.drain_collector(collector)
             await system.drain(segmenter)

@@ -13,7 +13,7 @@ import pytest
 from tests.recorded.recordings import received, recording
 from tests.system import running_system, simulator
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(400)
 
 COINBASE = "coinbase/COINBASE_20260809_first10s.jsonl.zst"
 COINBASE_MARKETS = ["BTC/USD", "ETH/USD"]
@@ -53,7 +53,7 @@ async def run(base: Path, exchange: str, name: str, markets: list[str]) -> Captu
             segmenter = await system.start("segmenter")
             worker = await system.start("etl_worker")
             collector = await system.start("collector", "--exchange", exchange)
-            async with asyncio.timeout(90):
+            async with asyncio.timeout(200):
                 await playing.wait()
             status = await system.drain_collector(collector)
             await system.drain(segmenter)

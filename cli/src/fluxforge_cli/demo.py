@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 DATA_DEFAULT: Final = Path("data/demo")
 _MARK: Final = ".fluxforge-demo"
-_STOP_S: Final = 10.0
+_STOP_S: Final = 30.0  # what a closed exchange has sent is read to its end, also on a busy machine
 
 _CONFIG: Final = """\
 # What `fluxforge demo` ran with. Two exchanges, both played by the simulator on 127.0.0.1:{port}.

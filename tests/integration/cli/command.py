@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 FLUXFORGE = Path(sys.executable).parent / "fluxforge"
-PATIENCE_S = 90.0
+PATIENCE_S = 150.0
 
 
 class Command:

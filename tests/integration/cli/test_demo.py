@@ -17,9 +17,9 @@ def ledger(path: Path) -> list[dict[str, object]]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 async def test_the_demo_ends_by_itself_and_others_count_what_it_counted(tmp_path: Path) -> None:
-    code, output = await run("demo", "--seconds", "25", cwd=tmp_path)
+    code, output = await run("demo", "--seconds", "30", cwd=tmp_path)
     assert code == 0, output
     assert "The balance closes." in output
     assert "differs" not in output

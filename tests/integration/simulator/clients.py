@@ -76,7 +76,7 @@ class Tap:
 @asynccontextmanager
 async def client(exchange: str, port: int, *watches: tuple[Any, ...], **config: Any) -> AsyncIterator[Any]:
     """A tapped client that keeps watching; a watch is a method's name and its arguments."""
-    settings = {"timeout": 5000, "enableRateLimit": False, "newUpdates": True, **config}
+    settings = {"timeout": 60_000, "enableRateLimit": False, "newUpdates": True, **config}
     tapped = type(exchange, (Tap, getattr(ccxt.pro, exchange)), {})(settings)
     tapped.frames, tapped.updates, tapped.errors, tapped.crossed = {}, Counter(), [], 0
     tapped.urls["api"] = rewritten(tapped.urls["api"], port)
@@ -102,7 +102,7 @@ async def _pump(tapped: Any, method: str, *arguments: Any) -> None:
             await asyncio.sleep(0.05)
 
 
-async def until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
+async def until(condition: Callable[[], bool], timeout_s: float = 90.0) -> None:
     """Poll until a condition holds."""
     deadline = time.monotonic() + timeout_s
     while not condition():

@@ -23,7 +23,7 @@ async def running(*arguments: str) -> AsyncIterator[tuple[Process, int]]:
     )
     try:
         assert process.stdout is not None
-        first = await asyncio.wait_for(process.stdout.readline(), 30)
+        first = await asyncio.wait_for(process.stdout.readline(), 60)
         assert first.startswith(b'{"port": ')
         yield process, orjson.loads(first)["port"]
     finally:
@@ -41,7 +41,7 @@ async def test_a_signal_ends_it_cleanly_with_a_whole_ledger(stop: signal.Signals
     ):
         await until(lambda: tapped.updates["orderbook@BTC/USD"] > 10)
         process.send_signal(stop)
-        assert await asyncio.wait_for(process.wait(), 10) == 0
+        assert await asyncio.wait_for(process.wait(), 60) == 0
     (sent,), (got,) = (
         told(ledger_lines(path)),
         heard(tapped.frames, ignored=(b'{"channel":"heartbeat"}', b'{"method":"pong"')),
@@ -53,12 +53,12 @@ async def test_a_signal_ends_it_cleanly_with_a_whole_ledger(stop: signal.Signals
 async def test_once_ends_by_itself_when_the_client_has_heard_everything(tmp_path: Path) -> None:
     path = tmp_path / "ledger.ndjson"
     (file,) = recorded("okx/OKX_20220513.jsonl.zst")
-    arguments = ("--recording", str(file), "--speed", "max", "--settle", "0.3", "--ledger", str(path), "--once")
+    play = ("--recording", str(file), "--speed", "max", "--settle", "60", "--wait-for", "2")
     async with (
-        running(*arguments) as (process, port),
+        running(*play, "--ledger", str(path), "--once") as (process, port),
         client("okx", port, ("watch_trades", "BTC/USDT"), ("watch_order_book", "BTC/USDT")) as tapped,
     ):
-        assert await asyncio.wait_for(process.wait(), 20) == 0
+        assert await asyncio.wait_for(process.wait(), 60) == 0
         assert process.stderr is not None
         assert await process.stderr.read() == b"simulate: played 167 frames, skipped 225\n"
     lines = ledger_lines(path)

@@ -11,4 +11,4 @@ def test_the_simulator_ends_in_order_when_its_parent_is_gone():
         assert process.stdout is not None
         assert orjson.loads(process.stdout.readline())["port"] > 0
         process.stdin.close()
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=60) == 0

@@ -30,11 +30,11 @@ class Harbour:
         publisher = await self.bus.publisher(LANE, 1, after=None, window_blocks=64)
         for block in blocks:
             await publisher.publish(block)
-        assert await publisher.settle(timeout_s=5)
+        assert await publisher.settle(timeout_s=60)
         await publisher.close()
 
     async def join(self, shutdown: Shutdown | None = None) -> Joined | None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             return await join(LANE, self.bus, self.spool, self.clock, shutdown or Shutdown(), events())
 
 

@@ -66,7 +66,7 @@ async def test_records_reach_the_bus_in_order_and_without_the_spool(bench: Bench
         for _ in range(20):
             bench.add(3)
             await asyncio.sleep(0)
-        assert await outbox.drain(5)
+        assert await outbox.drain(60)
         assert bench.stored_seqs() == list(range(1, 61))
         assert bench.spool.is_empty
         assert outbox.unstored == 0
@@ -81,7 +81,7 @@ async def test_blocks_grow_while_the_bus_is_away(bench: Bench) -> None:
             if len(bench.buffer._closed) > 1:
                 break
         bench.server.come_back()
-        assert await outbox.drain(5)
+        assert await outbox.drain(60)
         assert 5 in [block.records for block in stored(bench.server)]
         assert bench.stored_seqs() == list(range(1, bench.seq + 1))
 
@@ -89,18 +89,19 @@ async def test_blocks_grow_while_the_bus_is_away(bench: Bench) -> None:
 async def test_a_bus_that_is_away_fills_the_spool_and_loses_and_reorders_nothing(bench: Bench) -> None:
     async with bench.running() as outbox:
         bench.add(10)
-        assert await outbox.drain(5)
+        assert await outbox.drain(60)
         bench.server.go_away()
         for _ in range(8):
             bench.add(30)
             await asyncio.sleep(0.005)
-        await bench.until_spooled(151)
+        await until(lambda: not (bench.buffer.records or outbox._moving))
+        assert outbox.spooled > 150
         assert bench.seq == 250
         assert outbox.unstored == 240
         assert not bench.buffer.refusing
         bench.server.come_back()
         bench.add(30)
-        assert await outbox.drain(5)
+        assert await outbox.drain(60)
         assert bench.stored_seqs() == list(range(1, 281))
         assert bench.spool.is_empty
         assert list(bench.spool_settings.directory.iterdir()) == []
@@ -112,9 +113,9 @@ async def test_after_the_spool_is_drained_blocks_bypass_it_again(bench: Bench) -
         bench.add(60)
         await bench.until_spooled(1)
         bench.server.come_back()
-        assert await outbox.drain(5)
+        assert await outbox.drain(60)
         bench.add(10)
-        assert await outbox.drain(5)
+        assert await outbox.drain(60)
         assert bench.spool.is_empty
         assert bench.stored_seqs() == list(range(1, 71))
 
@@ -128,7 +129,7 @@ async def test_the_spool_holds_the_window_too_so_that_a_kill_loses_nothing(bench
         kept = Spool(bench.spool_settings)  # what the next process would find
         assert [line.seq for line in lines_of(list(iter(kept.next, None)))] == list(range(1, 61))
         bench.server.come_back()
-        assert await outbox.drain(5)
+        assert await outbox.drain(60)
 
 
 async def test_a_restart_sends_the_old_boots_blocks_first_with_their_ids(bench: Bench) -> None:
@@ -137,7 +138,7 @@ async def test_a_restart_sends_the_old_boots_blocks_first_with_their_ids(bench: 
     bench.buffer = BlockBuffer(BOOT, Limits(block_records_max=5), after=old[-1].id)
     async with bench.running() as outbox:
         bench.add(10)
-        assert await outbox.drain(5)
+        assert await outbox.drain(60)
         assert [str(found.id) for found in stored(bench.server)] == [
             "0ld:1",
             "0ld:2",
@@ -159,7 +160,7 @@ async def test_the_spool_is_not_left_before_what_it_handed_on_is_stored(bench: B
         await until(lambda: not (bench.buffer.records or outbox._moving))
         assert [str(found) for found in Spool(bench.spool_settings).ids()] == [f"{BOOT}:1", f"{BOOT}:2", "n3w:1"]
         bench.server.come_back()
-        assert await outbox.drain(5)
+        assert await outbox.drain(60)
         assert [str(found.id) for found in stored(bench.server)] == [f"{BOOT}:1", f"{BOOT}:2", "n3w:1"]
 
 
@@ -167,13 +168,13 @@ async def test_a_full_spool_lets_memory_refuse_and_recovers_in_order(tmp_path: P
     bench = Bench(tmp_path, size_bytes_max=9_000)
     async with bench.running() as outbox:
         bench.server.go_away()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not bench.buffer.refusing:
                 bench.add(1)
                 await asyncio.sleep(0.001)
         assert bench.spool.size_bytes <= 9_000
         bench.server.come_back()
-        assert await outbox.drain(5)
+        assert await outbox.drain(60)
         assert not bench.buffer.refusing
         assert bench.stored_seqs() == list(range(1, bench.seq + 1))
 
@@ -193,14 +194,14 @@ async def test_whatever_ends_it_nothing_is_lost(bench: Bench, found: type[Except
     with pytest.RaisesGroup(pytest.RaisesGroup(found)):
         async with bench.running() as outbox:
             bench.add(10)
-            assert await outbox.drain(5)
+            assert await outbox.drain(60)
             if found is FencedError:
                 other = await bench.bus.publisher(LANE, 1, after=None, window_blocks=4)
                 await other.publish(block(1, after=stored(bench.server)[-1].id, boot="0ther"))
             else:
                 del bench.server.streams[LANE.stream(1)]
             bench.add(30)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 await asyncio.Event().wait()
     assert await outbox.rescue() == 30
     kept = Spool(bench.spool_settings)

@@ -32,7 +32,7 @@ async def awaiting(taking: Coroutine[None, None, LaneHold]) -> "asyncio.Task[Lan
     """Return the task once it waits for the lease of somebody else."""
     with capture_logs() as logs:
         task = asyncio.ensure_future(taking)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while "lane.awaited" not in [line["event"] for line in logs]:  # noqa: ASYNC110 - a log line is no event
                 await asyncio.sleep(0.005)
     return task
@@ -102,7 +102,7 @@ async def test_a_lease_that_expired_unseen_is_taken_again_unless_somebody_else_d
     hold = await take(bus, "one")
     keeping = asyncio.ensure_future(hold.keep(0.03))
     bus.server.leases.clear()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not bus.server.leases:  # noqa: ASYNC110 - a plain condition of the task under test
             await asyncio.sleep(0.005)
     bus.server.leases.clear()

@@ -25,7 +25,7 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path)
 
 
-async def until(condition: Callable[[], object], *, deadline_s: float = 10) -> None:
+async def until(condition: Callable[[], object], *, deadline_s: float = 60) -> None:
     async with asyncio.timeout(deadline_s):
         while not condition():  # noqa: ASYNC110 - a plain condition of the task under test
             await asyncio.sleep(0.005)

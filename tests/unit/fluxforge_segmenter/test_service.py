@@ -53,10 +53,10 @@ class Service:
         task = asyncio.ensure_future(self.segmenter.run())
         yield task
         self.shutdown.request()
-        await asyncio.wait_for(task, 10)
+        await asyncio.wait_for(task, 60)
 
     async def until_ready(self) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not self.segmenter.is_ready:  # noqa: ASYNC110 - a plain condition of the task under test
                 await asyncio.sleep(0.01)
 
@@ -100,7 +100,7 @@ async def test_a_lane_in_other_hands_keeps_it_from_being_ready(service: Service)
     revision = await service.bus.leases.acquire(f"segmenter-{LANES[0]}", "other")
     assert revision is not None
     async with service.running():
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not service.segmenter._lanes:  # noqa: ASYNC110 - a plain condition of the task under test
                 await asyncio.sleep(0.01)
         assert not service.segmenter.is_ready
@@ -124,7 +124,7 @@ async def test_a_lane_that_cannot_go_on_ends_the_service(service: Service) -> No
     traffic.block()
     stored(service, traffic)  # the second block; the first is nowhere
     with pytest.RaisesGroup(LaneBrokenError, flatten_subgroups=True):
-        await asyncio.wait_for(task, 10)
+        await asyncio.wait_for(task, 60)
 
 
 async def test_a_connection_beyond_help_ends_the_service(service: Service) -> None:
@@ -132,7 +132,7 @@ async def test_a_connection_beyond_help_ends_the_service(service: Service) -> No
     await service.until_ready()
     service.bus.fail(FatalError("closed for good"))
     with pytest.RaisesGroup(FatalError, flatten_subgroups=True):
-        await asyncio.wait_for(task, 10)
+        await asyncio.wait_for(task, 60)
 
 
 async def test_a_bus_that_is_away_for_a_while_is_waited_for(service: Service) -> None:

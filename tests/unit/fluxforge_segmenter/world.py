@@ -192,7 +192,7 @@ class World:
         """Run a segmenter until everything in the stream is sealed, or it dies."""
         segmenting = await self.segmenter(points, **options)
         segmenting.is_draining = True
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await segmenting.task.run()
         return segmenting
 

@@ -54,7 +54,7 @@ def started() -> Iterator[Starter]:
 
 
 def end(process: subprocess.Popen[bytes]) -> tuple[int, list[bytes]]:
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=60)
     return process.returncode, errors.splitlines()
 
 
@@ -62,7 +62,7 @@ def end(process: subprocess.Popen[bytes]) -> tuple[int, list[bytes]]:
 def test_a_signal_asks_for_the_drain_and_the_process_ends_with_0(started: Starter, number: signal.Signals) -> None:
     process = started("await shutdown.wait(); print('drained')")
     process.send_signal(number)
-    output, errors = process.communicate(timeout=20)
+    output, errors = process.communicate(timeout=60)
     assert (process.returncode, output, errors) == (0, b"drained\n", b"")
 
 
@@ -78,7 +78,7 @@ def test_stdin_means_nothing_without_a_parent_pipe(started: Starter) -> None:
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(timeout=0.3)
     process.terminate()
-    assert process.wait(timeout=20) == 0
+    assert process.wait(timeout=60) == 0
 
 
 @pytest.mark.parametrize(
@@ -155,8 +155,8 @@ def test_a_drain_that_ended_in_time_is_not_given_up_later() -> None:
         async def body(shutdown):
             shutdown.request()
 
-        assert lifecycle.run("tester", body, drain_deadline_s=0.2) == 0
-        threading.Event().wait(0.5)
+        assert lifecycle.run("tester", body, drain_deadline_s=2.0) == 0
+        threading.Event().wait(2.5)
         """
     )
-    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=20).returncode == 0
+    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 0

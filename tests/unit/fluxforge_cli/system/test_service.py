@@ -26,7 +26,7 @@ async def until_said(said: list[str], count: int) -> None:
 
 
 async def until(reached: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not reached():  # noqa: ASYNC110 - another process has no event
             await asyncio.sleep(0.01)
 
@@ -37,7 +37,7 @@ async def test_a_service_that_ends_by_itself_is_started_again_and_every_life_is_
     async with asyncio.TaskGroup() as group:
         group.create_task(one.keep())
         await until_said(said, 2)
-        await one.drain(deadline_s=10)
+        await one.drain(deadline_s=60)
     assert said[0].startswith("some ended with 1: no bus; starting it again in ")
     assert one.restarts >= 1
     assert one.final_statuses() == []
@@ -59,7 +59,7 @@ async def test_a_drained_service_says_its_last_word(tmp_path: Path) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(one.keep())
         await until((tmp_path / "up").exists)
-        assert await one.drain(deadline_s=20)
+        assert await one.drain(deadline_s=60)
     assert one.final_statuses() == [STATUS]
     assert (one.unexplained(), one.restarts, said) == ([], 0, [])
 
