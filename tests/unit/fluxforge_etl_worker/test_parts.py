@@ -108,7 +108,7 @@ def test_a_part_holds_only_its_partition_and_says_what_it_is(root):
         assert said["fluxforge.rows"] == str(metadata.num_rows)
         assert said["fluxforge.segment"] == SEGMENT
         assert said["fluxforge.lane"] == str(LANE)
-        assert said["fluxforge.feature_version"] == "1"
+        assert said["fluxforge.feature_version"] == "2"
         assert said["fluxforge.schema_version"] == "1"
         assert table["ts"].type == pa.timestamp("us", tz="UTC")
         assert table["symbol"].type == pa.dictionary(pa.int32(), pa.string())

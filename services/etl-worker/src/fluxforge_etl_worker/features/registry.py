@@ -20,68 +20,66 @@ KYLE_HORIZON_S_MIN: Final = 30
 
 TRADE_FAMILIES: Final = ("buy_volume", "sell_volume", "trade_flow_imbalance", "trade_count", "trade_kyle_lambda")
 
+NEVER: Final = "never"
+UNOBSERVED: Final = "the window was not observed"
+TRADES_UNOBSERVED: Final = "its trades were not"
+
 Dtype = Literal["float64", "int32", "int64", "string"]
 
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """One column of feature rows. `streaming`: over a rolling window rather than from one book."""
+    """One column of feature rows: its meaning, its unit and when it is null.
+
+    `streaming`: over a rolling window rather than from one book; `horizon_s`: the window's length, where columns of
+    several lengths exist.
+    """
 
     name: str
     unit: str
-    dtype: Dtype = "float64"
+    dtype: Dtype
+    formula: str
+    nulls: str
     streaming: bool = False
+    horizon_s: int | None = None
 
 
 def structural_features(levels_max: int) -> tuple[Feature, ...]:
     """Return the features of one book, in column order."""
-    bands = [f"{low}_{high}bps" for low, high in depth.BANDS_BPS]
-    return (
-        *_named("quote", "best_bid", "best_ask", "mid_price", "spread"),
-        *_named("1", "relative_spread"),
-        *_named("quote", "microprice"),
-        *_named("1", "microprice_offset"),
-        *_named("base", *(f"{side}_size_L{i}" for side in ("bid", "ask") for i in range(levels_max))),
-        *_named("quote", *(f"{side}_price_L{i}" for side in ("bid", "ask") for i in range(levels_max))),
-        *_named("1", *(f"imbalance_L{k}" for k in touch.IMBALANCE_LEVELS)),
-        *_named("base", *(f"{side}_depth_{band}" for side in ("bid", "ask") for band in bands)),
-        *_named("base", *(f"depth_{band}" for band in bands)),
-        *_named("1", *(f"band_imbalance_{band}" for band in bands)),
-        *_named("bps", "bid_50pct_depth", "ask_50pct_depth"),
-        *_named("count", "bid_50pct_levels", "ask_50pct_levels", dtype="int32"),
-        *_named("1", "bid_concentration", "ask_concentration", "concentration"),
-        *_named("quote", "vwap_bid_5", "vwap_ask_5", "vwap_spread"),
-        *_named("base", "bid_smart_depth", "ask_smart_depth", "smart_depth"),
-        *_named("1", "smart_depth_imbalance"),
-        *_named("1/base", "amihud_5bps"),
-        *_named("quote/base", "kyle_lambda"),
-        *_named("count", "bid_levels", "ask_levels", dtype="int32"),
-    )
+    return (*_touch_features(levels_max), *_depth_features(), *_shape_features())
 
 
 def streaming_features(horizons_s: tuple[int, ...]) -> tuple[Feature, ...]:
     """Return the features over rolling windows, in column order."""
-    families: tuple[tuple[str, str, Dtype], ...] = (
-        ("log_return", "1", "float64"),
-        ("realized_volatility", "1", "float64"),
-        ("ofi_sum", "base", "float64"),
-        ("mlofi_sum", "base", "float64"),
-        ("buy_volume", "base", "float64"),
-        ("sell_volume", "base", "float64"),
-        ("trade_flow_imbalance", "1", "float64"),
-        ("trade_count", "count", "int64"),
-        ("trade_kyle_lambda", "quote/base", "float64"),
+    families: tuple[tuple[str, str, Dtype, str, str], ...] = (
+        ("log_return", "1", "float64", "ln(mid_t / mid as of t - h)", ""),
+        ("realized_volatility", "1", "float64", "sqrt(sum of r_n^2)", ""),
+        ("ofi_sum", "base", "float64", "sum of e_n", ""),
+        ("mlofi_sum", "base", "float64", "sum of sum_(i<5) exp(-i/2) e_n^i, without levels that either book lacks", ""),
+        ("buy_volume", "base", "float64", "sum of q over trades with a buying taker", ""),
+        ("sell_volume", "base", "float64", "sum of q over trades with a selling taker", ""),
+        ("trade_flow_imbalance", "1", "float64", "(buy_volume - sell_volume) / (buy_volume + sell_volume)", "both 0"),
+        ("trade_count", "count", "int64", "number of trades", ""),
+        (
+            "trade_kyle_lambda",
+            "quote/base",
+            "float64",
+            "least-squares slope, with intercept, of mid change on signed volume over the h seconds of the window",
+            "an as-of missing; every signed volume the same",
+        ),
     )
     windows = [
-        Feature(f"{name}_{h}s", unit, dtype, streaming=True)
-        for name, unit, dtype in families
-        for h in horizons_s
-        if name != "trade_kyle_lambda" or h >= KYLE_HORIZON_S_MIN
+        Feature(f"{name}_{h}s", unit, dtype, formula, _unless(name, nulls), streaming=True, horizon_s=h)
+        for name, unit, dtype, formula, nulls in families
+        for h in _horizons(name, horizons_s)
     ]
+    nulls = f"{UNOBSERVED}; no update in the window"
+    regimes = "tight: relative_spread < 0.8 m, wide: > 1.25 m, else normal; m = mean relative_spread of the last 60 s"
+    share = "share of the last 60 s' updates with relative_spread > 1.25 m"
     return (
         *windows,
-        Feature("spread_regime", "", "string", streaming=True),
-        Feature("wide_share_60s", "1", streaming=True),
+        Feature("spread_regime", "", "string", regimes, nulls, streaming=True),
+        Feature("wide_share_60s", "1", "float64", share, nulls, streaming=True),
     )
 
 
@@ -173,5 +171,71 @@ def _horizons(family: str, horizons_s: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(h for h in horizons_s if h >= KYLE_HORIZON_S_MIN)
 
 
-def _named(unit: str, *names: str, dtype: Dtype = "float64") -> tuple[Feature, ...]:
-    return tuple(Feature(name, unit, dtype) for name in names)
+def _touch_features(levels_max: int) -> tuple[Feature, ...]:
+    levels, sides = range(levels_max), (("bid", "b"), ("ask", "a"))
+    absent = "the level is absent"
+    imbalance = "(B_k - A_k) / (B_k + A_k); B_k, A_k = size of the first k levels, as many as exist"
+    return (
+        Feature("best_bid", "quote", "float64", "pb_0", NEVER),
+        Feature("best_ask", "quote", "float64", "pa_0", NEVER),
+        Feature("mid_price", "quote", "float64", "(pb_0 + pa_0) / 2", NEVER),
+        Feature("spread", "quote", "float64", "pa_0 - pb_0", NEVER),
+        Feature("relative_spread", "1", "float64", "spread / mid_price", NEVER),
+        Feature("microprice", "quote", "float64", "(pb_0 qa_0 + pa_0 qb_0) / (qb_0 + qa_0)", NEVER),
+        Feature("microprice_offset", "1", "float64", "(microprice - mid_price) / mid_price", NEVER),
+        *(Feature(f"{side}_size_L{i}", "base", "float64", f"q{s}_{i}", absent) for side, s in sides for i in levels),
+        *(Feature(f"{side}_price_L{i}", "quote", "float64", f"p{s}_{i}", absent) for side, s in sides for i in levels),
+        *(Feature(f"imbalance_L{k}", "1", "float64", imbalance, NEVER) for k in touch.IMBALANCE_LEVELS),
+    )
+
+
+def _depth_features() -> tuple[Feature, ...]:
+    named = [(f"{low}_{high}bps", f"{low} <= d_i < {high}") for low, high in depth.BANDS_BPS]
+    sides = ("bid", "ask")
+    half = "the first level at which the side's cumulative size >= half of its total"
+    return (
+        *(
+            Feature(f"{side}_depth_{band}", "base", "float64", f"sum of {side} sizes with {within}", NEVER)
+            for side in sides
+            for band, within in named
+        ),
+        *(
+            Feature(f"depth_{band}", "base", "float64", f"bid_depth_{band} + ask_depth_{band}", NEVER)
+            for band, _ in named
+        ),
+        *(
+            Feature(f"band_imbalance_{band}", "1", "float64", "(bid - ask) / (bid + ask) of the band", "both 0")
+            for band, _ in named
+        ),
+        *(Feature(f"{side}_50pct_depth", "bps", "float64", f"d_i of {half}", NEVER) for side in sides),
+        *(Feature(f"{side}_50pct_levels", "count", "int32", f"number of levels up to {half}", NEVER) for side in sides),
+    )
+
+
+def _shape_features() -> tuple[Feature, ...]:
+    sides = ("bid", "ask")
+    slope = "sum(Q_i D_i) / sum(Q_i^2) over the first 10 levels of both sides; Q_i = size up to i, D_i = abs(p_i - mid)"
+    smart = "sum of q_i exp(-100 abs(p_i - mid) / mid)"
+    return (
+        *(
+            Feature(f"{side}_concentration", "1", "float64", "sum of (q_i / Q)^2 over the side", NEVER)
+            for side in sides
+        ),
+        Feature("concentration", "1", "float64", "sum of (q_i / Q)^2 over both sides pooled", NEVER),
+        *(
+            Feature(f"vwap_{side}_5", "quote", "float64", "sum(p_i q_i) / sum(q_i) over the first 5 levels", NEVER)
+            for side in sides
+        ),
+        Feature("vwap_spread", "quote", "float64", "vwap_ask_5 - vwap_bid_5", NEVER),
+        *(Feature(f"{side}_smart_depth", "base", "float64", smart, NEVER) for side in sides),
+        Feature("smart_depth", "base", "float64", "bid_smart_depth + ask_smart_depth", NEVER),
+        Feature("smart_depth_imbalance", "1", "float64", "(bid - ask) / (bid + ask) of the smart depths", "both 0"),
+        Feature("amihud_5bps", "1/base", "float64", "relative_spread / depth_0_5bps", "the band is empty"),
+        Feature("kyle_lambda", "quote/base", "float64", slope, NEVER),
+        *(Feature(f"{side}_levels", "count", "int32", "number of levels captured", NEVER) for side in sides),
+    )
+
+
+def _unless(family: str, more: str) -> str:
+    nulls = UNOBSERVED + (f"; {TRADES_UNOBSERVED}" if family in TRADE_FAMILIES else "")
+    return f"{nulls}; {more}" if more else nulls
