@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from io import BytesIO
+from itertools import groupby, pairwise
 from typing import Any
 
 import orjson
@@ -12,16 +13,21 @@ import pyarrow.parquet as pq
 
 from fluxforge.adapters.memory.clock import ManualClock
 from fluxforge.adapters.memory.store import MemoryStore
+from fluxforge.domain.block import Block, BlockId, FeedRange
 from fluxforge.domain.control import Control
 from fluxforge.domain.lane import Lane
 from fluxforge.domain.layout import Layout
 from fluxforge.domain.partition import Dataset
 from fluxforge.domain.record import Feed, RecordWriter
-from fluxforge.domain.segment import FeedLast, Manifest, PreviousSegment
+from fluxforge.domain.segment import FeedLast, Manifest, PreviousSegment, SegmentName, hour_of
+from fluxforge.ports.bus import StoredBlock
 from fluxforge.ports.store import Store
+from fluxforge_etl_worker.history import History
 from fluxforge_etl_worker.pipeline import Forged, forge
 from fluxforge_etl_worker.settings import EtlOptions
+from fluxforge_etl_worker.tail import history_of
 from fluxforge_etl_worker.work import Worker
+from fluxforge_segmenter.contents import Contents, Digest, Tail
 
 LANE = Lane("ccxt", "binance", "0of1")
 T0 = 1_700_000_040_000_000_000  # a whole minute
@@ -74,9 +80,19 @@ class Recording:
     def control(self, at: int, control: Control) -> int:
         return self.add("control", None, at, control.to_json(), exchange_ms=None)
 
+    def restart(self, boot: str) -> None:
+        """Begin another life of the collector: its seqs count from 1."""
+        self.boot = boot
+        self._seqs = {}
+
     @property
     def body(self) -> bytes:
         return b"".join(self.lines)
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """The records, parsed."""
+        return [orjson.loads(line) for line in self.lines]
 
 
 def trade(trade_id: str | None, side: str | None, price: float, amount: float, at: int = T0) -> dict[str, object]:
@@ -134,20 +150,89 @@ def manifest_of(
 
 
 def forged(body: bytes, options: EtlOptions = OPTIONS, *, chunk_bytes: int = 1 << 20, **manifest: Any) -> Forged:
-    """Return what these bytes become."""
+    """Return what these bytes become; with `previous`, nothing is known of what came before."""
     chunks = [body[i : i + chunk_bytes] for i in range(0, len(body), chunk_bytes)]
-    return forge(manifest_of(body, **manifest), options, lambda: chunks)
+    made = manifest_of(body, **manifest)
+
+    def context() -> History:
+        return history_of((), made.previous, options) if made.previous else History.of_lane_start(made.first_capture_ns)
+
+    return forge(made, options, lambda: chunks, context)
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """A segment of a recording and its manifest."""
+
+    manifest: Manifest
+    body: bytes
+
+
+def sealed(lines: Sequence[bytes], cuts: Iterable[int] = (), lane: Lane = LANE) -> list[Sealed]:
+    """Return a recording as the segmenter seals it, cut before each of these lines; a block for each run of a boot."""
+    found: list[Sealed] = []
+    behind, seq, number = Tail(), 1, 0
+    edges = [0, *sorted(set(cuts) - {0, len(lines)}), len(lines)]
+    for begin, end in pairwise(edges):
+        contents = Contents(behind, epoch=1, first=seq)
+        for boot, run in groupby(lines[begin:end], key=lambda line: orjson.loads(line)["boot"]):
+            number += 1
+            block = _block(BlockId(boot, number), behind.last_block, list(run))
+            contents.add(StoredBlock(seq, block))
+            seq += 1
+        body = b"".join(lines[begin:end])
+        name = _name(found[-1].manifest if found else None, contents.first_capture_ns or 0)
+        digest = Digest(len(body), hashlib.sha256(body).hexdigest())
+        manifest = contents.manifest(lane, name, digest, suffix=".ndjson", created_ns=T0, software="test")
+        found.append(Sealed(manifest, body))
+        behind = Tail.of(manifest)
+    return found
+
+
+def _block(block: BlockId, after: BlockId | None, lines: Sequence[bytes]) -> Block:
+    records = [orjson.loads(line) for line in lines]
+    ranges: dict[tuple[str, str | None], list[int]] = {}
+    for record in records:
+        ranges.setdefault((record["channel"], record["symbol"]), []).append(record["seq"])
+    return Block(
+        id=block,
+        after=after,
+        first_capture_ns=records[0]["capture_ns"],
+        last_capture_ns=records[-1]["capture_ns"],
+        feeds=tuple(FeedRange(*feed, seqs[0], seqs[-1], len(seqs)) for feed, seqs in ranges.items()),
+        payload=b"".join(lines),
+    )
+
+
+def _name(before: Manifest | None, first_capture_ns: int) -> SegmentName:
+    if before is None:
+        return SegmentName(hour_of(first_capture_ns), 1)
+    last = SegmentName.parse(before.name)
+    return SegmentName.next(hour=last.hour, counter=last.counter, first_capture_ns=first_capture_ns)
 
 
 def table_of(result: Forged, dataset: str) -> pa.Table | None:
     """Return all rows of a dataset, part by part."""
-    tables = [pq.read_table(BytesIO(part.body)) for part in result.parts if part.dataset == dataset]
-    return pa.concat_tables(tables) if tables else None
+    return _joined(part.body for part in result.parts if part.dataset == dataset)
 
 
 def rows_of(result: Forged, dataset: str) -> list[dict[str, Any]]:
     """Return all rows of a dataset as dictionaries; `ts` becomes `ts_ns`."""
-    table = table_of(result, dataset)
+    return as_rows(table_of(result, dataset))
+
+
+def placed_rows(store: Store, dataset: str) -> list[dict[str, Any]]:
+    """Return the same of a dataset as it stands in its place."""
+    return as_rows(_joined(store.read(key) for key in sorted(store.keys(f"processed/ccxt/{dataset}"))))
+
+
+def _joined(bodies: Iterable[bytes]) -> pa.Table | None:
+    tables = [pq.read_table(BytesIO(body)) for body in bodies]
+    return pa.concat_tables(tables) if tables else None
+
+
+def as_rows(table: pa.Table | None) -> list[dict[str, Any]]:
+    """Return rows as dictionaries; `ts` becomes `ts_ns`."""
     if table is None:
         return []
     ns = [value * 1000 for value in table["ts"].cast(pa.int64()).to_pylist()]

@@ -1,7 +1,7 @@
 """hf rows: the state of the book at whole multiples of the interval, or at every update. Pure.
 
-Row k stands at boundary `t_k` and exists when a valid update lies in `(t_(k-1), t_k]`: the last one there. As a
-later slice may bring a later update of the same interval, each instrument's newest candidate is held back.
+Row k stands at boundary `t_k` and exists when a valid update lies in `(t_(k-1), t_k]`: the last one there. Which
+boundaries are emitted is decided by the watermarks of the stretch, not here.
 """
 
 from dataclasses import dataclass
@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from fluxforge_etl_worker.columns import F64, I64, BookColumns, Instrument, Keys, Side
+from fluxforge_etl_worker.columns import F64, I64, BookColumns, Instrument, Keys, Objects, Side
 from fluxforge_etl_worker.features.ladder import ladders
-from fluxforge_etl_worker.features.registry import Feature, structural
+from fluxforge_etl_worker.features.registry import Feature, streaming, structural
+from fluxforge_etl_worker.features.stream_rows import StreamRows
 from fluxforge_etl_worker.schemas import hf_schema
-from fluxforge_etl_worker.soundness import FeedSoundness
+from fluxforge_etl_worker.settings import EtlOptions
 from fluxforge_etl_worker.tables import floats, key_columns, numbers, strings
 
 
@@ -66,28 +67,33 @@ def taken(found: Candidates, rows: I64) -> Candidates:
     return Candidates(found.boundary_ns[rows], found.keys.take(rows), _take(found.bids, rows), _take(found.asks, rows))
 
 
-def hf_table(
-    instrument: Instrument,
-    found: Candidates,
-    soundness: FeedSoundness,
-    features: tuple[Feature, ...],
-    levels_max: int,
-) -> pa.Table:
-    """Return the rows of these candidates with every structural feature; streaming ones are null."""
-    blocks = [structural(books, levels_max) for books in ladders(found.bids, found.asks, np.arange(len(found)))]
+def hf_table(instrument: Instrument, found: Candidates, stream: StreamRows, options: EtlOptions) -> pa.Table:
+    """Return the rows of these candidates with every feature; `stream` holds what came before each of them."""
+    blocks = [structural(books, options.levels_max) for books in ladders(found.bids, found.asks, np.arange(len(found)))]
+    streamed = streaming(stream, options.horizons_s)
+    features = options.features
     schema = hf_schema(features)
     columns = [
         *key_columns(instrument, found.keys, found.boundary_ns),
-        strings(soundness.states_at(found.boundary_ns)),
+        strings(stream.book.states_at(found.boundary_ns)),
     ]
     for feature in features:
-        dtype = schema.field(feature.name).type
-        if feature.streaming or not blocks:
-            columns.append(pa.nulls(len(found), dtype))
-            continue
-        values: F64 = np.concatenate([block[feature.name] for block in blocks])
-        columns.append(floats(values) if feature.dtype == "float64" else numbers(values.astype(feature.dtype)))
+        if feature.streaming:
+            columns.append(_column(streamed[feature.name], feature))
+        else:
+            columns.append(_column(np.concatenate([block[feature.name] for block in blocks]), feature))
     return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _column(values: F64 | I64 | Objects, feature: Feature) -> pa.Array:
+    if feature.dtype == "string":
+        return strings(values.tolist())
+    if feature.dtype == "float64":
+        return floats(values.astype(np.float64, copy=False))
+    if values.dtype != np.float64:
+        return numbers(values.astype(feature.dtype))
+    known = np.isfinite(values.astype(np.float64, copy=False))  # a count that may be null
+    return numbers(np.where(known, values, 0).astype(feature.dtype), known)
 
 
 def _take(side: Side, rows: I64) -> Side:

@@ -1,87 +1,152 @@
-"""One instrument's order books over a segment: what of each slice is written at once, and what waits for the end."""
+"""One instrument's order books in a stretch: what is kept of each slice, and the feature rows and bars they become."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Final
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
 
-from fluxforge_etl_worker.bars import TradeFlow, Window, bars_table
+from fluxforge_etl_worker.bars import BarTrades, Window, bars_table
 from fluxforge_etl_worker.books import valid
-from fluxforge_etl_worker.columns import I64, BookColumns, Instrument
+from fluxforge_etl_worker.columns import F64, I64, BookColumns, Bools, Instrument, Side
 from fluxforge_etl_worker.coverage import CoverageRow, invalid_rows
-from fluxforge_etl_worker.features.flow import Touches
+from fluxforge_etl_worker.features.stream_rows import StreamRows
+from fluxforge_etl_worker.features.streams import TOP_LEVELS, TradeFlow, Updates
 from fluxforge_etl_worker.hf import Candidates, candidates, hf_table, joined, taken
+from fluxforge_etl_worker.history import Past
 from fluxforge_etl_worker.settings import EtlOptions
 from fluxforge_etl_worker.soundness import FeedSoundness
 
-_ROWS_HELD: Final = 2_048
-
 
 @dataclass(slots=True)
-class InstrumentBooks:
-    """Grows by slices. `window` says which feature rows are this segment's."""
+class BookStretch:
+    """The valid updates of one instrument in the stretch at hand: their top levels, and the books that may be rows."""
 
     instrument: Instrument
-    options: EtlOptions
-    window: Window
-    soundness: Callable[[], FeedSoundness]
-    _touches: list[Touches] = field(default_factory=list)
-    _held: list[Candidates] = field(default_factory=list)
+    hf_interval_ns: int
+    updates: list[Updates] = field(default_factory=list)
+    held: list[Candidates] = field(default_factory=list)
+
+    @property
+    def cells(self) -> int:
+        """Number of levels held."""
+        return sum(len(part.bids.px) + len(part.asks.px) for part in self.held)
 
     def add(self, books: BookColumns) -> list[CoverageRow]:
         """Take in a slice; return the updates that are no valid book."""
         is_valid, invalid = valid(books)
         rows = np.flatnonzero(is_valid).astype(np.int64)
         if len(rows):
-            bid, ask = books.bids.offsets[rows], books.asks.offsets[rows]
-            self._touches.append(
-                Touches(
-                    books.keys.capture_ns[rows],
-                    books.bids.px[bid],
-                    books.bids.sz[bid],
-                    books.asks.px[ask],
-                    books.asks.sz[ask],
-                )
-            )
-            self._held.append(candidates(books, rows, self.options.hf_interval_ns))
+            self.updates.append(top_levels(books, rows))
+            self.held.append(candidates(books, rows, self.hf_interval_ns))
         return invalid_rows(books, invalid)
 
-    def feature_rows(self, *, last: bool) -> pa.Table | None:
-        """Return the feature rows that are certain, when there are many or nothing follows."""
-        if not self._held or (not last and sum(map(len, self._held)) < _ROWS_HELD):
-            return None
-        found = joined(self._held, self.options.hf_interval_ns)
-        end = len(found) if last else len(found) - 1  # a later update may take the newest row's place
-        self._held = [] if last else [taken(found, np.array([end], dtype=np.int64))]
-        kept = taken(found, self._emitted(found, end))
-        options = self.options
-        return hf_table(self.instrument, kept, self.soundness(), options.features, options.levels_max)
+    def candidates(self, past: Past) -> Candidates | None:
+        """Return the newest update of each interval, that of the history included; None where there is none."""
+        parts = list(self.held)
+        if past.last is not None:
+            parts.insert(0, candidates(past.last, np.zeros(1, dtype=np.int64), self.hf_interval_ns))
+        return joined(parts, self.hf_interval_ns) if parts else None
 
-    def bars(self, trades: TradeFlow | None, window: Window) -> list[pa.Table]:
-        """Return the bars of every duration; called once, at the end."""
-        if not self._touches:
-            return []
-        touches = Touches.joined(self._touches)
-        soundness = self.soundness()
+    def grown(self, past: Past, found: Candidates | None) -> Past:
+        """Return the instrument after the stretch."""
+        updates = Updates.joined([past.updates, *self.updates])
+        if found is None:
+            return replace(past, updates=updates)
+        end = taken(found, np.array([len(found) - 1], dtype=np.int64))
+        return replace(past, updates=updates, last=BookColumns(past.instrument, end.keys, end.bids, end.asks))
+
+
+@dataclass(frozen=True, slots=True)
+class TradesView:
+    """What is known of an instrument's trades feed. `flow` None: nothing ever came.
+
+    `known(q)`: whether the feed had shown itself by each time; `known_in(begin, end)`: by the end of each bar.
+    """
+
+    flow: TradeFlow | None
+    soundness: FeedSoundness
+    known: Callable[[I64], Bools]
+    known_in: Callable[[I64, I64], Bools]
+
+
+@dataclass(frozen=True, slots=True)
+class InstrumentRows:
+    """Everything from which one instrument's rows of a stretch are made, and which of them are emitted.
+
+    `found`: the newest update of each interval, that of the history included; `updates`: all of both.
+    """
+
+    instrument: Instrument
+    found: Candidates
+    updates: Updates
+    book: FeedSoundness
+    trades: TradesView
+    window: Window
+    options: EtlOptions
+
+    def tables(self) -> tuple[pa.Table | None, Sequence[pa.Table]]:
+        """Return the feature rows, and the bars of every duration."""
+        known = known_before(self.updates, self.book, self.options.tolerance_ns)
+        return self._features(known), self._bars(known)
+
+    def _features(self, known: Bools) -> pa.Table | None:
+        emitted = self.found.boundary_ns <= self.window.until_ns
+        if self.window.after_ns is not None:
+            emitted &= self.found.boundary_ns > self.window.after_ns
+        if not emitted.any():
+            return None
+        rows = taken(self.found, np.flatnonzero(emitted).astype(np.int64))
+        stream = StreamRows(
+            at_ns=rows.boundary_ns,
+            updates=self.updates,
+            known=known,
+            book=self.book,
+            trades=self.trades.flow,
+            trades_feed=self.trades.soundness,
+            trades_known=self.trades.known,
+            tolerance_ns=self.options.tolerance_ns,
+        )
+        return hf_table(self.instrument, rows, stream, self.options)
+
+    def _bars(self, known: Bools) -> Sequence[pa.Table]:
+        trades = BarTrades(self.trades.flow, self.trades.known_in) if self.trades.flow is not None else None
         return [
             bars_table(
                 self.instrument,
-                touches,
+                self.updates,
+                known,
                 trades,
-                soundness,
+                self.book,
                 duration_s=duration_s,
                 tolerance_ns=self.options.tolerance_ns,
-                window=window,
+                window=self.window,
             )
             for duration_s in self.options.bar_durations_s
         ]
 
-    def _emitted(self, found: Candidates, end: int) -> I64:
-        """Return the rows whose whole interval this segment has seen."""
-        at = found.boundary_ns[:end]
-        mine = at <= self.window.until_ns
-        if self.window.after_ns is not None:
-            mine &= at - max(self.options.hf_interval_ns, 1) >= self.window.after_ns
-        return np.flatnonzero(mine).astype(np.int64)
+
+def known_before(updates: Updates, soundness: FeedSoundness, tolerance_ns: int) -> Bools:
+    """Return for each update whether the one before it is known: near enough, with no hole between."""
+    result = np.zeros(len(updates), dtype=np.bool_)
+    before, now = updates.capture_ns[:-1], updates.capture_ns[1:]
+    result[1:] = (now - before <= tolerance_ns) & ~soundness.is_unsound_between(before, now)
+    return result
+
+
+def top_levels(books: BookColumns, rows: I64) -> Updates:
+    """Return the first levels of these valid updates."""
+    bid_px, bid_sz = _top(books.bids, rows)
+    ask_px, ask_sz = _top(books.asks, rows)
+    return Updates(books.keys.capture_ns[rows], bid_px, bid_sz, ask_px, ask_sz)
+
+
+def _top(side: Side, rows: I64) -> tuple[F64, F64]:
+    first, counts = side.offsets[rows], side.counts[rows]
+    levels = np.arange(TOP_LEVELS)
+    if counts.min() >= TOP_LEVELS:
+        cells = first[:, None] + levels
+        return side.px[cells], side.sz[cells]
+    exists = levels < counts[:, None]
+    cells = np.where(exists, first[:, None] + levels, first[:, None])
+    return np.where(exists, side.px[cells], np.nan), np.where(exists, side.sz[cells], 0.0)

@@ -1,49 +1,57 @@
 """The pipeline: the bytes of one segment to the parts of its datasets, the bad lines, and what was read.
 
-A pure function of the segment, its manifest and the options: running it again gives the same rows. It stores nothing.
+A pure function of the segment, its manifest, its context and the options: running it again gives the same rows. It
+stores nothing.
 """
 
 import base64
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from functools import partial
+from typing import Final
 
+import numpy as np
 import orjson
 import pyarrow as pa
 
-from fluxforge.domain.control import Event, FeedKey
 from fluxforge.domain.partition import Dataset
 from fluxforge.domain.segment import FeedSeqs, Manifest
-from fluxforge_etl_worker.bars import TradeFlow, Window, trade_flow
 from fluxforge_etl_worker.books import books_table
-from fluxforge_etl_worker.columns import BadLine, BookColumns, ControlRow, GenericRows, SliceColumns
-from fluxforge_etl_worker.coverage import CoverageRow, control_rows, coverage_table, crash_rows, named_feeds
+from fluxforge_etl_worker.columns import BadLine, GenericRows, SliceColumns
+from fluxforge_etl_worker.coverage import CoverageRow, coverage_table
 from fluxforge_etl_worker.features.registry import FEATURE_VERSION
 from fluxforge_etl_worker.generic import field_types, generic_table
+from fluxforge_etl_worker.history import History, PastTrades
 from fluxforge_etl_worker.lines import line_slices
-from fluxforge_etl_worker.orderbook import InstrumentBooks
 from fluxforge_etl_worker.parts import PartFile, PartWriter, in_order
 from fluxforge_etl_worker.read import SegmentReader, UnorderedError
 from fluxforge_etl_worker.schemas import SCHEMA_VERSION
 from fluxforge_etl_worker.settings import EtlOptions
-from fluxforge_etl_worker.soundness import FeedSoundness, soundness_of
+from fluxforge_etl_worker.stretch import LaneWork, Stretch, grown
+from fluxforge_etl_worker.tail import Tail, tail_at_end
 from fluxforge_etl_worker.tickers import tickers_table
-from fluxforge_etl_worker.trades import trades_table
 
-StoppedBefore = Callable[[], Collection[str] | None]
-"""Tells which boots stopped in order just before the segment; None: that cannot be known any more."""
+_LAST_BOOK_ONLY_NS: Final = 3_600_000_000_000
+
+Context = Callable[[], History]
+"""Returns what came before the segment in its lane; asked for once at most, and as late as possible."""
 
 
 @dataclass(frozen=True, slots=True)
 class Forged:
-    """What a segment became. `records`: lines read, `bad` among them; `disabled`: channels that were left out."""
+    """What a segment became.
+
+    `records`: lines read, `bad` among them; `disabled`: channels that were left out; `resent`: trades marked so;
+    `tail`: what its successors must know of it.
+    """
 
     parts: tuple[PartFile, ...]
     bad: tuple[BadLine, ...]
     records: int
     feeds: tuple[FeedSeqs, ...]
     disabled: tuple[str, ...]
+    resent: int
+    tail: Tail
 
     @property
     def rows(self) -> dict[str, int]:
@@ -54,21 +62,24 @@ class Forged:
         return dict(counts)
 
 
-def forge(
-    manifest: Manifest,
-    options: EtlOptions,
-    chunks: Callable[[], Iterable[bytes]],
-    stopped_before: StoppedBefore = lambda: None,
-) -> Forged:
+def forge(manifest: Manifest, options: EtlOptions, chunks: Callable[[], Iterable[bytes]], context: Context) -> Forged:
     """Return what a segment becomes; `chunks` opens its bytes.
 
     Raises:
         SchemaMismatchError: A table is not what its dataset holds.
     """
     try:
-        return _forge(manifest, options, chunks(), stopped_before, any_order=False)
+        return _forge(manifest, options, chunks(), context, any_order=False)
     except UnorderedError:
-        return _forge(manifest, options, chunks(), stopped_before, any_order=True)
+        return _forge(manifest, options, chunks(), context, any_order=True)
+
+
+def tail_of(manifest: Manifest, options: EtlOptions, chunks: Callable[[], Iterable[bytes]]) -> Tail:
+    """Return the tail of a segment from its bytes alone; `chunks` may leave out records before its lookback."""
+    try:
+        return _tail(manifest, options, chunks(), any_order=False)
+    except UnorderedError:
+        return _tail(manifest, options, chunks(), any_order=True)
 
 
 def quarantine_lines(bad: Iterable[BadLine]) -> bytes:
@@ -88,35 +99,58 @@ def _quarantined(bad: BadLine) -> dict[str, object]:
 
 
 def _forge(
-    manifest: Manifest,
-    options: EtlOptions,
-    chunks: Iterable[bytes],
-    stopped_before: StoppedBefore,
-    *,
-    any_order: bool,
+    manifest: Manifest, options: EtlOptions, chunks: Iterable[bytes], context: Context, *, any_order: bool
 ) -> Forged:
     reader = SegmentReader(manifest.lane, disabled=options.disabled, any_order=any_order)
-    work = _SegmentWork(manifest, options)
+    work = _SegmentWork(manifest, options, context)
     for lines in line_slices(chunks):
         reader.read(lines)
         if not any_order:
-            work.add(reader.take())
-    work.add(reader.take())
+            work.add(reader.take(), reader.last_capture_ns)
+    work.add(reader.take(), None)
+    parts = work.finish()
     return Forged(
-        parts=work.finish(stopped_before),
+        parts=parts,
         bad=tuple(work.bad),
         records=work.lines,
         feeds=reader.feeds,
         disabled=tuple(sorted(reader.disabled_seen)),
+        resent=work.resent,
+        tail=work.tail,
     )
+
+
+def _tail(manifest: Manifest, options: EtlOptions, chunks: Iterable[bytes], *, any_order: bool) -> Tail:
+    reader = SegmentReader(manifest.lane, disabled=options.disabled, any_order=any_order)
+    history = History.of_lane_start(manifest.first_capture_ns)
+    for lines in line_slices(chunks):
+        reader.read(lines)
+        if not any_order:
+            history = _grown(history, reader.take(), reader.last_capture_ns, options)
+    history = _grown(history, reader.take(), manifest.last_capture_ns, options)
+    return tail_at_end(manifest, history, options.lookback)
+
+
+def _grown(history: History, columns: SliceColumns, until_ns: int, options: EtlOptions) -> History:
+    """Return the history with a slice added, whose trades are taken as they are."""
+    stretch = Stretch(_LAST_BOOK_ONLY_NS)
+    stretch.add(columns)
+    trades = {
+        instrument: [PastTrades.of(part, np.zeros(len(part.keys), dtype=np.bool_)) for part in parts]
+        for instrument, parts in stretch.trades.items()
+    }
+    return replace(grown(history, stretch, trades), until_ns=until_ns).pruned(options.lookback)
 
 
 class _SegmentWork:
     """Everything of one segment between its lines and its parts."""
 
-    def __init__(self, manifest: Manifest, options: EtlOptions) -> None:
+    def __init__(self, manifest: Manifest, options: EtlOptions, context: Context) -> None:
         self._manifest = manifest
         self._options = options
+        self._context = context
+        self._lane: LaneWork | None = None
+        self._stretch = Stretch(options.hf_interval_ns)
         self._writer = PartWriter(
             source=manifest.source,
             compression=options.compression,
@@ -128,102 +162,55 @@ class _SegmentWork:
                 "fluxforge.segment": manifest.name,
             },
         )
-        self._controls: list[ControlRow] = []
         self._coverage: list[CoverageRow] = []
-        self._books: dict[str, InstrumentBooks] = {}
-        self._flows: dict[str, list[TradeFlow]] = {}
         self._generic: dict[str, list[GenericRows]] = {}
         self.bad: list[BadLine] = []
         self.lines = 0
+        self.resent = 0
 
-    def add(self, columns: SliceColumns) -> None:
+    def add(self, columns: SliceColumns, until_ns: int | None) -> None:
+        """Take in a slice, of which `until_ns` is the last record's time; None: more of that time may follow."""
         self.lines += columns.lines
         self.bad += columns.bad
-        self._controls += columns.controls
         for rows in columns.generic:
             self._generic.setdefault(rows.channel, []).append(rows)
-        for trades in columns.trades:
-            self._flows.setdefault(trades.instrument.symbol, []).append(trade_flow(trades))
-        self._write(Dataset.TRADES, [trades_table(trades, trades.snapshot) for trades in columns.trades])
         self._write(Dataset.TICKER, [tickers_table(tickers) for tickers in columns.tickers])
-        self._add_books(columns.books)
+        if self._options.keep_books:
+            self._write(Dataset.BOOKS, [books_table(books) for books in columns.books])
+        self._stretch.add(columns)
+        if until_ns is not None and self._stretch.is_full:
+            self._settle(until_ns, final=False)
 
-    def finish(self, stopped_before: StoppedBefore) -> tuple[PartFile, ...]:
-        self._write_features(last=True)
-        self._write_bars()
+    def finish(self) -> tuple[PartFile, ...]:
+        """Return the parts; nothing can be added after."""
+        self._settle(self._manifest.last_capture_ns, final=self._manifest.final)
         for channel, rows in self._generic.items():
             types = field_types(rows)
             self._write(channel, [generic_table(group, types) for group in rows])
-        self._coverage += control_rows(self._controls) + self._crashes(stopped_before)
         if self._coverage:
             table = coverage_table(self._manifest.exchange, self._coverage)
             self._write(Dataset.COVERAGE, [in_order(table)])
         return tuple(self._writer.finish())
 
-    def _add_books(self, slices: Iterable[BookColumns]) -> None:
-        if self._options.keep_books:
-            self._write(Dataset.BOOKS, [books_table(books) for books in slices])
-        for books in slices:
-            symbol = books.instrument.symbol
-            if symbol not in self._books:
-                feed = FeedKey("orderbook", symbol)
-                self._books[symbol] = InstrumentBooks(
-                    books.instrument, self._options, self._window(), partial(self._soundness, feed)
-                )
-            self._coverage += self._books[symbol].add(books)
-        self._write_features(last=False)
+    @property
+    def tail(self) -> Tail:
+        """What the segment's successors must know; after `finish`."""
+        return tail_at_end(self._manifest, self._lane_work.history, self._options.lookback)
 
-    def _write_features(self, *, last: bool) -> None:
-        if not self._manifest.lane.is_rescue:
-            tables = [books.feature_rows(last=last) for books in self._books.values()]
-            self._write(Dataset.HF, [table for table in tables if table is not None])
+    @property
+    def _lane_work(self) -> LaneWork:
+        if self._lane is None:  # the context is read when it is needed: it may still be in the making elsewhere
+            self._lane = LaneWork(self._options, self._context(), is_rescue=self._manifest.lane.is_rescue)
+        return self._lane
 
-    def _write_bars(self) -> None:
-        if self._manifest.lane.is_rescue:
-            return
-        window = self._window()
-        if window.after_ns is None and any(row.control.follows for row in self._controls):
-            # Another lane held these instruments before: a bar that began then is not ours alone to tell.
-            window = replace(window, after_ns=self._manifest.first_capture_ns)
-        for symbol, books in self._books.items():
-            tables = books.bars(self._trades(symbol), window)
-            self._write(Dataset.BARS, [in_order(pa.concat_tables(tables))] if tables else [])
+    def _settle(self, until_ns: int, *, final: bool) -> None:
+        settled = self._lane_work.settle(self._stretch, until_ns, final=final)
+        self._stretch = Stretch(self._options.hf_interval_ns)
+        self._coverage += settled.coverage
+        self.resent += settled.resent
+        self._write(Dataset.TRADES, settled.trades)
+        self._write(Dataset.HF, settled.hf)
+        self._write(Dataset.BARS, [in_order(pa.concat_tables(settled.bars))] if settled.bars else [])
 
     def _write(self, dataset: str, tables: list[pa.Table]) -> None:
         self._writer.add(dataset, self._options.cols(dataset), tables)
-
-    def _window(self) -> Window:
-        manifest = self._manifest
-        after_ns = manifest.previous.last_capture_ns if manifest.previous else None
-        return Window(after_ns, manifest.last_capture_ns, final=manifest.final)
-
-    def _soundness(self, feed: FeedKey) -> FeedSoundness:
-        return soundness_of(feed, self._controls)
-
-    def _trades(self, symbol: str) -> TradeFlow | None:
-        """Return the trades that count of an instrument; None where its trades are not captured."""
-        flows = self._flows.get(symbol, [])
-        captured = (
-            flows
-            or any(last.channel == "trades" and last.symbol == symbol for last in self._manifest.last_seqs)
-            or any(symbol in named_feeds(row.control, "trades") for row in self._controls)
-        )
-        if not captured or "trades" in self._options.disabled:
-            return None
-        return TradeFlow.joined(flows)
-
-    def _crashes(self, stopped_before: StoppedBefore) -> list[CoverageRow]:
-        reaching_back = [
-            row
-            for row in self._controls
-            if row.control.event is Event.STARTED
-            and row.control.after
-            and row.control.after.capture_ns < self._manifest.first_capture_ns
-        ]
-        if not reaching_back:
-            return crash_rows(self._controls, ())
-        stopped = stopped_before()
-        if stopped is None:  # what stood before is gone: name no crash that may be none
-            known = [row for row in self._controls if row not in reaching_back]
-            return crash_rows(known, ())
-        return crash_rows(self._controls, stopped)

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from fluxforge.domain.layout import Layout
 from fluxforge.domain.partition import PARTITION_COLS_DEFAULT, Dataset
 from fluxforge.runtime.settings import Settings
+from fluxforge_etl_worker.features.regime import REGIME_WINDOW_S
 from fluxforge_etl_worker.features.registry import Feature, all_features
+from fluxforge_etl_worker.history import Lookback
 
 _NS = 1_000_000_000
 
@@ -30,6 +32,22 @@ class EtlOptions:
     def features(self) -> tuple[Feature, ...]:
         """The columns of feature rows."""
         return all_features(self.levels_max, self.horizons_s)
+
+    @property
+    def lookback(self) -> Lookback:
+        """How far before a row what makes it can lie."""
+        longest_s = max((*self.horizons_s, *self.bar_durations_s, REGIME_WINDOW_S))
+        return Lookback(max(longest_s * _NS, self.hf_interval_ns), self.tolerance_ns)
+
+    @property
+    def lookback_ns(self) -> int:
+        """How far back a trade's id is looked for."""
+        return self.lookback.books_ns
+
+    @property
+    def reach_ns(self) -> int:
+        """How far back in the lane a segment's rows can reach."""
+        return self.lookback.reach_ns
 
     def cols(self, dataset: str) -> tuple[str, ...]:
         """Return the partition columns of a dataset."""

@@ -15,6 +15,7 @@ from fluxforge.domain.control import SOUND_EVENTS, UNSOUND_EVENTS, Control, Even
 from fluxforge_etl_worker.columns import I64, Bools, ControlRow, Objects
 
 _FOR_EVER: Final = int(np.iinfo(np.int64).max)
+_EVENTS: Final = UNSOUND_EVENTS | SOUND_EVENTS
 
 
 class BookState(StrEnum):
@@ -49,18 +50,26 @@ class FeedSoundness:
         return _touches(self.reach, self.end, start_ns, end_ns)
 
 
-def soundness_of(feed: FeedKey, rows: Iterable[ControlRow]) -> FeedSoundness:
-    """Return the soundness of one feed from the lane's control records in order."""
+def soundness_of(feed: FeedKey, rows: Iterable[ControlRow], blind_ns: int | None = None) -> FeedSoundness:
+    """Return the soundness of one feed from the lane's control records in order.
+
+    Up to `blind_ns` nothing is known of the lane, so that the feed cannot be trusted there.
+    """
+    happened = [row for row in rows if row.control.event in _EVENTS and concerns(row.control, feed)]
     begin: list[int] = []
     reach: list[int] = []
     end: list[int] = []
     since: list[int] = []
     states: list[str] = [BookState.SYNCED]
     standing: set[Event] = set()
-    for row in rows:
+    if blind_ns is not None:
+        begin, reach, states, standing = [0], [0], [BookState.SUSPECT], {Event.GAP}
+        if not happened or happened[0].capture_ns > blind_ns:  # an open hole would have been repeated by now
+            end, since = [blind_ns + 1], [blind_ns + 1]
+            states.append(BookState.SYNCED)
+            standing.clear()
+    for row in happened:
         event = row.control.event
-        if not concerns(row.control, feed) or event not in UNSOUND_EVENTS | SOUND_EVENTS:
-            continue
         if event in UNSOUND_EVENTS:
             if not standing:
                 begin.append(row.capture_ns)

@@ -47,7 +47,10 @@ class Updates:
 
     def after(self, time_ns: int) -> "Updates":
         """Return the updates captured after a time."""
-        begin = int(np.searchsorted(self.capture_ns, time_ns, side="right"))
+        return self.rows(int(np.searchsorted(self.capture_ns, time_ns, side="right")))
+
+    def rows(self, begin: int) -> "Updates":
+        """Return the updates from a row on."""
         return Updates(
             self.capture_ns[begin:],
             self.bid_px[begin:],
