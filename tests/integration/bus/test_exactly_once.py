@@ -13,6 +13,8 @@ from fluxforge.domain.errors import FencedError, LaneBrokenError
 from tests.contract.bus_world import LANE, block, eventually, publish_all, read_up_to
 from tests.integration.bus.fault_proxy import fault_proxy
 
+pytestmark = pytest.mark.timeout(300)
+
 
 async def stored_ns(bus):
     """The block numbers in the stream, read by a reader of its own, in the order they stand there."""

@@ -5,6 +5,8 @@ import pytest
 
 from tests.integration.cli.command import names_in, run
 
+pytestmark = pytest.mark.timeout(300)
+
 KRAKEN = 'ccxt: {exchanges: {kraken: {via: "127.0.0.1:1", channels: {watchTrades: ["BTC/USD"]}}}}\n'
 
 

@@ -8,6 +8,8 @@ import yaml
 
 from tests.integration.cli.command import names_in, run
 
+pytestmark = pytest.mark.timeout(300)
+
 EXAMPLE = Path(__file__).parents[3] / "config/config.example.yaml"
 
 

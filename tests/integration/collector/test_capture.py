@@ -20,6 +20,8 @@ from tests.integration.collector.rig import (
 )
 from tests.unit.fluxforge_collector.made import Line
 
+pytestmark = pytest.mark.timeout(300)
+
 
 def trade_ids(lines: list[Line]) -> list[str]:
     return [str(trade["id"]) for line in lines for trade in line.data]

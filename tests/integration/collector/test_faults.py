@@ -3,6 +3,8 @@
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import pytest
+
 from fluxforge_simulator.options import SimulateOptions
 from fluxforge_simulator.simulator import Simulator
 from tests.integration.collector.rig import (
@@ -16,6 +18,8 @@ from tests.integration.collector.rig import (
     sent,
 )
 from tests.unit.fluxforge_collector.made import until
+
+pytestmark = pytest.mark.timeout(300)
 
 
 async def test_a_lost_exchange_is_a_hole_of_each_feed_until_it_is_back(rig: Rig, port: int) -> None:

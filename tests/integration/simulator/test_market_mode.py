@@ -13,6 +13,8 @@ import pytest
 from fluxforge_simulator import Faults, LoadPlan, MalformedFrame, Pace, SimulateOptions, Simulator
 from tests.integration.simulator.clients import PINGS, client, heard, ledger_lines, rewritten, told, until
 
+pytestmark = pytest.mark.timeout(300)
+
 LIVELY = Pace(steps_per_s=50.0)
 
 

@@ -10,6 +10,8 @@ import pytest
 from fluxforge_simulator import SimulateOptions, Simulator
 from tests.integration.simulator.clients import client, heard, ledger_lines, recorded, told, until
 
+pytestmark = pytest.mark.timeout(300)
+
 SPOT = ("binance/spot_btcusdt_20240808.gz", "binance/spot_btcusdt_20240809.gz")
 BOOK, TRADES, TICKER = "watch_order_book", "watch_trades", "watch_ticker"
 SETTLE_S = 60.0  # playing waits for a number of subscriptions, not for them to settle
