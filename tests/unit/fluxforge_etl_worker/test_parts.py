@@ -12,7 +12,7 @@ import pytest
 from fluxforge.adapters.local_store import LocalStore
 from fluxforge.domain.errors import SchemaMismatchError
 from fluxforge_etl_worker.parts import PartWriter
-from fluxforge_etl_worker.schemas import TICKER, TRADES
+from fluxforge_etl_worker.schemas import SCHEMA_VERSION, TICKER, TRADES
 from tests.unit.fluxforge_etl_worker.samples import (
     ASKS,
     BIDS,
@@ -109,7 +109,7 @@ def test_a_part_holds_only_its_partition_and_says_what_it_is(root):
         assert said["fluxforge.segment"] == SEGMENT
         assert said["fluxforge.lane"] == str(LANE)
         assert said["fluxforge.feature_version"] == "2"
-        assert said["fluxforge.schema_version"] == "1"
+        assert said["fluxforge.schema_version"] == str(SCHEMA_VERSION)
         assert table["ts"].type == pa.timestamp("us", tz="UTC")
         assert table["symbol"].type == pa.dictionary(pa.int32(), pa.string())
         assert metadata.row_group(0).column(metadata.num_columns - 1).compression == "ZSTD"

@@ -80,7 +80,7 @@ def conformed(table: pa.Table, standing: pa.Schema) -> pa.Table:
         return table
     keys = len(GENERIC_KEYS)
     if list(standing)[:keys] != GENERIC_KEYS or list(standing)[-1] != MORE:
-        raise SchemaMismatchError("of the partition", f"the key columns, fields, {MORE}", str(standing.names))
+        raise SchemaMismatchError("of a channel", f"keys, fields, {MORE.name}", ", ".join(standing.names))
     fields = list(standing)[keys:-1]
     kept: list[pa.ChunkedArray | pa.Array] = []
     placed = set()

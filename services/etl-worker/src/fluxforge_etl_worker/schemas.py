@@ -11,7 +11,7 @@ from fluxforge.domain.errors import SchemaMismatchError
 from fluxforge.domain.partition import Dataset
 from fluxforge_etl_worker.features.registry import Feature
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 TS: Final = pa.timestamp("us", tz="UTC")
 # Plain strings here make pandas.read_parquet of a dataset's root fail beside the partition columns of the same name.
@@ -222,8 +222,12 @@ def check_schema(dataset: str, table: pa.Table, features: Sequence[Feature]) -> 
     pairs = zip(expected, table.schema, strict=False)
     wanted, found = next(((a, b) for a, b in pairs if not a.equals(b)), (None, None))
     if wanted is None:
-        raise SchemaMismatchError(dataset, f"{len(expected)} columns", f"{table.num_columns}")
-    raise SchemaMismatchError(dataset, f"column {wanted}", f"{found}")
+        raise SchemaMismatchError(str(dataset), f"{len(expected)} columns", f"{table.num_columns}")
+    raise SchemaMismatchError(str(dataset), f"column {_said(wanted)}", _said(found))
+
+
+def _said(field: pa.Field) -> str:
+    return f"{field.name} {field.type}"
 
 
 def _open_schema(schema: pa.Schema) -> pa.Schema:
