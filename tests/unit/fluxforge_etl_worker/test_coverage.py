@@ -1,7 +1,12 @@
+from dataclasses import replace
+
 import pytest
 
 from fluxforge.domain.control import After, Control, Event, FeedKey
-from tests.unit.fluxforge_etl_worker.samples import ASKS, BIDS, T0, Recording, S, forged, rows_of
+from fluxforge.domain.segment import PreviousSegment
+from fluxforge_etl_worker.history import History
+from fluxforge_etl_worker.pipeline import forge
+from tests.unit.fluxforge_etl_worker.samples import ASKS, BIDS, OPTIONS, T0, Recording, S, forged, manifest_of, rows_of
 
 BOOK = FeedKey("orderbook", "BTC-USDT")
 TRADES = FeedKey("trades", "BTC-USDT")
@@ -119,3 +124,29 @@ def test_a_start_that_reaches_back_to_what_is_gone_names_no_crash():
     recording = Recording()
     recording.control(T0, Control(Event.STARTED, feeds=(BOOK,), after=After("01dboot0", 4, T0 - S)))
     assert [row["event"] for row in rows_of(forged(recording.body), "coverage")] == ["started"]
+
+
+def test_what_was_gone_before_it_was_sealed_is_a_hole_of_the_whole_lane():
+    recording = Recording()
+    recording.ticker(T0 + S)
+    recording.ticker(T0 + 9 * S)
+    manifest = manifest_of(recording.body, first=T0 + S, last=T0 + 9 * S)
+    torn = replace(manifest, holes=((2, 4), (7, 7)), previous=PreviousSegment("before", 1, T0))
+    rows = rows_of(forge(torn, OPTIONS, lambda: [recording.body], lambda: History.of_lane_start(T0)), "coverage")
+    assert {(row["event"], row["channel"], row["symbol"], row["market"], row["detector"]) for row in rows} == {
+        ("lost", "*", "*", "*", "etl")
+    }
+    stream = "MD_ccxt_binance_0of1_1"
+    assert [(row["hole"], row["from_ns"], row["to_ns"], row["count"], row["boot"], row["seq"]) for row in rows] == [
+        (f"{stream}:2", T0, T0 + 9 * S, 3, stream, 2),
+        (f"{stream}:7", T0, None, 1, stream, 7),
+    ]
+    assert rows[0]["reason"] == "messages 2 to 4 of the stream were gone before they were sealed"
+
+
+def test_a_hole_at_the_begin_of_a_lane_begins_with_its_first_record():
+    recording = Recording()
+    recording.ticker(T0 + S)
+    torn = replace(manifest_of(recording.body, first=T0 + S), holes=((1, 2),))
+    (row,) = rows_of(forge(torn, OPTIONS, lambda: [recording.body], lambda: History.of_lane_start(T0)), "coverage")
+    assert (row["from_ns"], row["to_ns"]) == (T0 + S, torn.last_capture_ns)

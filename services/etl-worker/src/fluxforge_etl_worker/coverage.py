@@ -1,8 +1,9 @@
 """Coverage: what happened to each feed, one row per affected feed; what is not here was captured whole. Pure.
 
 Rows come from the lane's control records and from the ETL itself: `crash` (a collector ended without saying so),
-`crossed` and `empty` (updates that are no valid book). A record that names no feed speaks of the lane: feed `*`. A
-row's market comes from its own record alone, so that it does not depend on what else a segment holds.
+`crossed` and `empty` (updates that are no valid book), `lost` (messages that were gone before they were sealed). What
+names no feed speaks of the lane: feed `*`. A row's market comes from its own record alone, so that it does not depend
+on what else a segment holds.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from fluxforge.domain.control import Control, Event, FeedKey
+from fluxforge.domain.segment import Manifest
 from fluxforge_etl_worker.books import Invalid
 from fluxforge_etl_worker.columns import BookColumns, ControlRow
 from fluxforge_etl_worker.schemas import COVERAGE
@@ -20,6 +22,7 @@ from fluxforge_etl_worker.tables import constant, integers, names, numbers, stri
 
 WHOLE_LANE: Final = FeedKey("*", "*")
 CRASH: Final = "crash"
+LOST: Final = "lost"
 COLLECTOR: Final = "collector"
 ETL: Final = "etl"
 
@@ -92,6 +95,32 @@ def crash_rows(rows: Sequence[ControlRow], stopped_before: Iterable[str]) -> lis
             for feed in row.control.concerned() or (WHOLE_LANE,)
         ]
     return found
+
+
+def lost_rows(manifest: Manifest) -> list[CoverageRow]:
+    """Return a row per stretch of the lane's stream that was gone before it was sealed; `count` is its messages.
+
+    Only the records around a stretch tell when it was: it lies after the segment before, and at the end of the segment
+    its own end is not known. `boot` names the stream, `seq` the first message.
+    """
+    stream = manifest.lane.stream(manifest.epoch)
+    begin_ns = manifest.previous.last_capture_ns if manifest.previous else manifest.first_capture_ns
+    return [
+        CoverageRow(
+            feed=WHOLE_LANE,
+            market=WHOLE_LANE.symbol,
+            hole=f"{stream}:{first}",
+            event=LOST,
+            from_ns=begin_ns,
+            to_ns=None if last == manifest.last else manifest.last_capture_ns,
+            reason=f"messages {first} to {last} of the stream were gone before they were sealed",
+            detector=ETL,
+            count=last - first + 1,
+            boot=stream,
+            seq=first,
+        )
+        for first, last in manifest.holes
+    ]
 
 
 def invalid_rows(books: BookColumns, invalid: Invalid) -> list[CoverageRow]:

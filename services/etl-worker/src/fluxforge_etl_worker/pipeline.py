@@ -18,14 +18,14 @@ from fluxforge.domain.partition import Dataset
 from fluxforge.domain.segment import FeedSeqs, Manifest
 from fluxforge_etl_worker.books import books_table
 from fluxforge_etl_worker.columns import BadLine, GenericRows, SliceColumns
-from fluxforge_etl_worker.coverage import CoverageRow, coverage_table
+from fluxforge_etl_worker.coverage import CoverageRow, control_rows, coverage_table, lost_rows
 from fluxforge_etl_worker.features.registry import FEATURE_VERSION
 from fluxforge_etl_worker.generic import field_types, generic_table
 from fluxforge_etl_worker.history import History, PastTrades
 from fluxforge_etl_worker.lines import line_slices
 from fluxforge_etl_worker.parts import PartFile, PartWriter, in_order
 from fluxforge_etl_worker.read import SegmentReader, UnorderedError
-from fluxforge_etl_worker.schemas import SCHEMA_VERSION
+from fluxforge_etl_worker.schemas import SCHEMA_VERSION, has_fixed_schema
 from fluxforge_etl_worker.settings import EtlOptions
 from fluxforge_etl_worker.stretch import LaneWork, Stretch, grown
 from fluxforge_etl_worker.tail import Tail, tail_at_end
@@ -162,7 +162,7 @@ class _SegmentWork:
                 "fluxforge.segment": manifest.name,
             },
         )
-        self._coverage: list[CoverageRow] = []
+        self._coverage: list[CoverageRow] = lost_rows(manifest)
         self._generic: dict[str, list[GenericRows]] = {}
         self.bad: list[BadLine] = []
         self.lines = 0
@@ -172,8 +172,12 @@ class _SegmentWork:
         """Take in a slice, of which `until_ns` is the last record's time; None: more of that time may follow."""
         self.lines += columns.lines
         self.bad += columns.bad
+        self._coverage += control_rows(columns.controls)
         for rows in columns.generic:
-            self._generic.setdefault(rows.channel, []).append(rows)
+            if has_fixed_schema(rows.channel):
+                self._write(rows.channel, [generic_table(rows, field_types([rows]))])
+            else:  # its columns are those of the whole segment
+                self._generic.setdefault(rows.channel, []).append(rows)
         self._write(Dataset.TICKER, [tickers_table(tickers) for tickers in columns.tickers])
         if self._options.keep_books:
             self._write(Dataset.BOOKS, [books_table(books) for books in columns.books])
