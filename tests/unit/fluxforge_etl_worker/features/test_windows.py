@@ -3,7 +3,7 @@
 import math
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fluxforge_etl_worker.features.windows import NS_PER_S, Sums, Timeline
@@ -55,6 +55,7 @@ def test_a_window_counts_its_events_and_knows_what_stood_before(events, ends, ho
 
 
 @given(EVENTS, ENDS, HORIZONS)
+@example([(BEGIN, -0.0)], [BEGIN, BEGIN + 1], 1)
 def test_a_sum_is_the_same_bit_for_bit_whatever_stood_before_and_after(events, ends, horizon_s) -> None:
     whole = sums(events, ends, horizon_s)
     for row, end in enumerate(ends):

@@ -100,7 +100,7 @@ class Sums:
     @classmethod
     def of(cls, timeline: Timeline, terms: F64) -> "Sums":
         """Return the sums of these terms, shape (n,); a term that is null counts as 0."""
-        finite = np.where(np.isnan(terms), 0.0, terms)
+        finite = np.where(np.isnan(terms), 0.0, terms) + 0.0  # a sum has no use for -0.0
         borders = timeline.borders
         totals = np.zeros(len(borders))
         if len(finite):
@@ -136,7 +136,7 @@ class Sums:
             return np.zeros(len(end_ns))
         at = np.maximum(stop - 1, 0)
         second = (self.timeline.capture_ns[at] - 1) // NS_PER_S
-        inside = (stop > 0) & (second == end_ns // NS_PER_S) & (end_ns % NS_PER_S != 0)
+        inside = (stop > 0) & (second == end_ns // NS_PER_S)
         return np.where(inside, self.up_to[at], 0.0)
 
 
