@@ -1,4 +1,4 @@
-"""A collector whose wall clock is set off: recordings are captured as if it were their own time."""
+"""A collector whose clocks are set off, and may run faster: recordings are captured as if it were their own time."""
 
 import sys
 import time
@@ -11,24 +11,26 @@ from fluxforge_collector.main import collect
 
 
 class OffsetClock:
-    """The system's clocks, the wall clock moved by a fixed number of ns."""
+    """The system's clocks, the wall clock begun at another time, both running `speed` times as fast."""
 
-    def __init__(self, offset_ns: int) -> None:
-        self._offset_ns = offset_ns
+    def __init__(self, start_ns: int, speed: int) -> None:
+        self._start_ns = start_ns
+        self._speed = speed
+        self._began_ns = time.monotonic_ns()
 
     def wall_ns(self) -> int:
-        return time.time_ns() + self._offset_ns
+        return self._start_ns + (time.monotonic_ns() - self._began_ns) * self._speed
 
     def monotonic_ns(self) -> int:
-        return time.monotonic_ns()
+        return time.monotonic_ns() * self._speed
 
 
-def main(config: str, exchange: str, start_ns: str) -> int:
+def main(config: str, exchange: str, start_ns: str, speed: str = "1") -> int:
     settings = load(Path(config))
     logs.configure("collector", level="INFO", log_format="json")
 
-    # Measured here, when everything is imported: how long that takes does not move the recording in time.
-    clock = OffsetClock(int(start_ns) - time.time_ns())
+    # Begun here, when everything is imported: how long that takes does not move the recording in time.
+    clock = OffsetClock(int(start_ns), int(speed))
 
     async def body(shutdown: Shutdown) -> None:
         await collect(settings, exchange, "0of1", clock, shutdown)

@@ -1,114 +1,204 @@
-"""Stories: generated and hand-made instruments, as lines and as the oracle sees them; and the comparison of both."""
+"""Stories: generated lanes of two instruments, and the comparison of what they became with what the oracle says."""
 
-import math
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from random import Random
 from typing import Any
 
 from hypothesis import strategies as st
 
 from fluxforge.domain.control import After, Control, Event, FeedKey
-from fluxforge.domain.partition import Dataset
-from fluxforge_etl_worker.pipeline import Forged
 from fluxforge_etl_worker.settings import EtlOptions
 from tests.unit.fluxforge_etl_worker import oracle
-from tests.unit.fluxforge_etl_worker.oracle import Happening, Row, Story, Trade, Update
-from tests.unit.fluxforge_etl_worker.samples import MS, T0, Recording, S, rows_of, trade
+from tests.unit.fluxforge_etl_worker.oracle.cell import Row, Tally
+from tests.unit.fluxforge_etl_worker.oracle.lane import Lane, Options
+from tests.unit.fluxforge_etl_worker.samples import MS, T0, Recording, S, trade
 
-_SIZES = st.one_of(
-    st.sampled_from([1.0, 0.5, 0.1, 0.0]), st.floats(min_value=1e-8, max_value=1e8, allow_subnormal=False)
-)
-_STEPS = st.lists(st.integers(1, 40), max_size=13)
-_GAPS = st.sampled_from([1, MS, 250 * MS, 250 * MS, S, 5 * S, 59 * S, 60 * S, 60 * S + 1])
-_EVENTS = st.sampled_from(["gap", "stalled", "started", "resynced", "resynced", "disconnected"])
+MARKETS = ("BTC/USDT", "ETH/USDT:USDT")
+SYMBOLS = {"BTC/USDT": "BTC-USDT", "ETH/USDT:USDT": "ETH-USDT_USDT"}
+FEEDS = tuple(FeedKey(channel, symbol) for symbol in SYMBOLS.values() for channel in ("orderbook", "trades", "ticker"))
+DATASETS = {
+    "orderbook/hf": (oracle.hf_rows, ("symbol", "ts_ns", "seq", "boot")),
+    "orderbook/bars": (oracle.bar_rows, ("symbol", "ts_ns", "duration")),
+    "orderbook/books": (oracle.book_rows, ("symbol", "boot", "seq")),
+    "trades": (oracle.trade_rows, ("symbol", "capture_ns", "idx")),
+    "ticker": (oracle.ticker_rows, ("symbol", "boot", "seq")),
+    "coverage": (oracle.coverage_rows, ("channel", "symbol", "event", "boot", "seq")),
+}
+"""For each dataset who tells its rows, and their key."""
+
+UNSOUND = {Event.GAP, Event.STALLED, Event.DISCONNECTED, Event.DROPPED, Event.STARTED, Event.STOPPED}
+_REPEAT_NS = 30 * S
+_GAPS = st.sampled_from([1, MS, 250 * MS, 250 * MS, 700 * MS, S, S, 5 * S, 29 * S, 59 * S, 60 * S, 60 * S + 1])
+_SHORT = st.sampled_from([1, MS, 250 * MS, 250 * MS, 700 * MS, S, S, 3 * S, 12 * S])
+_CALM = ["book"] * 10 + ["trades"] * 5 + ["ticker"]
+_WILD = [*_CALM, *["bad"] * 3, *["mended"] * 4, "told", "restart"]
+_BAD = st.sampled_from([Event.GAP, Event.STALLED, Event.DISCONNECTED, Event.DROPPED])
+_TOLD = st.sampled_from([Event.CONNECTED, Event.SUBSCRIBED, Event.CLOCK_STEP, Event.SPOOLED, Event.REJECTED])
 
 
-@st.composite
-def books(draw: st.DrawFn, tick: float) -> tuple[list[oracle.Level], list[oracle.Level]]:
-    """Return a book: ragged, now and then one-sided, empty or crossed."""
-    best_bid = draw(st.integers(600, 10**6))
-    gap = draw(st.sampled_from([1, 1, 1, 2, 30, 500, 0, -5]))
+@dataclass
+class Story:
+    """A lane as it was captured. An open hole is told again before any record 30 s after its last telling."""
+
+    recording: Recording
+    at: int
+    final: bool = False
+    standing: dict[tuple[FeedKey, Event], int] = field(default_factory=dict)
+
+    def now(self) -> int:
+        """Return the time of the next record."""
+        for (feed, event), told in list(self.standing.items()):
+            if self.at - told >= _REPEAT_NS:
+                self.standing[feed, event] = self.at
+                self._write(Control(event, hole="x:1", scope=feed, from_ns=self.at, repeat=True))
+        self.at += 1
+        return self.at - 1
+
+    def control(self, event: Event, feeds: Sequence[FeedKey] = (), **more: Any) -> None:
+        if event is not Event.STARTED:
+            self.at = self.now()
+        named = {"scope": feeds[0]} if len(feeds) == 1 else {"feeds": tuple(feeds)}
+        markets = {symbol: market for market, symbol in SYMBOLS.items()}
+        concerned = {feed.symbol: markets[feed.symbol] for feed in feeds}
+        self._write(Control(event, **named, markets=concerned, **more))
+        for feed in feeds or FEEDS:
+            if event in {Event.RESYNCED, Event.RECOVERED}:
+                self.standing = {key: told for key, told in self.standing.items() if key[0] != feed}
+            elif event in UNSOUND:
+                self.standing[feed, event] = self.at - 1
+
+    def restart(self, *, in_order: bool, pause_ns: int) -> None:
+        if in_order:
+            self.control(Event.STOPPED, FEEDS)
+        after = After(self.recording.boot, 7, self.recording.records[-1]["capture_ns"])
+        self.at += pause_ns
+        self.recording.restart(f"boot{self.at}")
+        self.control(Event.STARTED, FEEDS, after=after)
+
+    def _write(self, control: Control) -> None:
+        self.recording.control(self.at, control)
+        self.at += 1
+
+    @property
+    def lines(self) -> list[bytes]:
+        return self.recording.lines
+
+    def lane(self, options: EtlOptions) -> Lane:
+        """Return the lane as the oracle reads it."""
+        return lane_of(self.recording.records, options, final=self.final)
+
+
+def lane_of(records: Sequence[dict[str, Any]], options: EtlOptions, *, final: bool = False) -> Lane:
+    chosen = Options(
+        interval_ns=options.hf_interval_ns,
+        durations_s=options.bar_durations_s,
+        horizons_s=options.horizons_s,
+        tolerance_ns=options.tolerance_ns,
+        levels_max=options.levels_max,
+    )
+    return Lane(records, records[-1]["capture_ns"], final, chosen)
+
+
+def book(random: Random, tick: float, best: int) -> tuple[list[list[float]], list[list[float]]]:
+    """Return a book: ragged, now and then one level, one-sided, empty, locked or crossed; sizes equal, tiny or huge."""
+    best += random.choice([0, 0, 0, 1, -1, 2, -7])
+    gap = random.choice([1] * 12 + [2, 2, 3, 30, 500, 0, -5])
+    sizes: Callable[[], float] = random.choice(
+        [
+            lambda: random.choice([1.0, 0.5, 0.1]),
+            lambda: random.choice([1.0, 0.0]),
+            lambda: random.uniform(0.001, 20),
+            lambda: 10 ** random.uniform(-8, 12),
+            lambda: 0.1,
+        ]
+    )
     sides = []
-    for price, sign in ((best_bid, -1), (best_bid + gap, 1)):
-        found = []
-        for step in draw(_STEPS):
-            found.append((price * tick, draw(_SIZES)))
-            price += sign * step  # noqa: PLW2901 - walking down the side
-        sides.append(found)
+    for first, sign in ((best, -1), (best + gap, 1)):
+        price, side = first, []
+        for _ in range(random.choice([0] + [1] * 3 + [2, 3, 4, 4, 5, 6, 9, 10, 11, 14])):
+            side.append([price * tick, sizes()])
+            price += sign * random.randint(1, random.choice([1, 3, 40]))
+        sides.append(side)
     return sides[0], sides[1]
 
 
+def _trades(random: Random, tick: float, best: int, at: int, count: int) -> list[dict[str, object]]:
+    found = []
+    for _ in range(count):
+        trade_id: Any = random.choice(["a", "b", "c", "d", 7, None, None, f"t{random.randint(0, 999)}"])
+        amount = random.choice([1.0, 0.25, 0.1, 0.0, 10 ** random.uniform(-8, 8)])
+        price = (best + random.randint(-3, 3)) * tick
+        found.append(trade(trade_id, random.choice(["buy", "sell", "buy", "sell", None]), price, amount, at))
+    return found
+
+
 @st.composite
-def stories(draw: st.DrawFn) -> Story:
-    """Return a story of updates, trades and control records; the feed is sometimes followed by another segment."""
-    tick = draw(st.sampled_from([0.01, 1e-8, 0.5, 100.0, 1.0]))
-    at = T0 + draw(st.sampled_from([0, 1, 250 * MS, 59 * S]))
-    story = Story([], trades=draw(st.sampled_from([None, []])))
-    for _ in range(draw(st.integers(1, 25))):
-        kind = draw(st.sampled_from(["book", "book", "book", "trade", "control"]))
-        if kind == "book":
-            story.updates.append(Update(at, *draw(books(tick))))
-        elif kind == "trade" and story.trades is not None:
-            side = draw(st.sampled_from(["buy", "sell", None]))
-            story.trades.append(Trade(at, side, draw(st.integers(1, 1000)) * tick, draw(_SIZES)))
-        elif kind == "control":
-            event = draw(_EVENTS)
-            after = at - draw(st.sampled_from([1, S, 70 * S])) if event == "started" else None
-            story.happenings.append(Happening(at, event, after))
-        at += draw(_GAPS)
-    story.upper = at
-    story.lower = draw(st.sampled_from([None, T0 - 1, T0 - S, T0 - 30 * S]))
-    story.final = draw(st.booleans())
+def stories(draw: st.DrawFn, steps_max: int = 60) -> Story:
+    """Return a lane of two instruments, with everything that can happen to one."""
+    story = Story(Recording(), T0 + draw(st.sampled_from([0, 1, 250 * MS, 59 * S, -1])))
+    ticks = {market: draw(st.sampled_from([0.01, 1e-8, 0.5, 100.0, 1.0])) for market in MARKETS}
+    bests = {market: draw(st.sampled_from([700, 10**4, 10**6])) for market in MARKETS}
+    if draw(st.booleans()):
+        story.control(Event.STARTED, FEEDS, follows=draw(st.sampled_from([(), ("ccxt-binance-0of2",)])))
+        for feed in FEEDS:
+            story.control(Event.RESYNCED if feed.channel == "orderbook" else Event.RECOVERED, [feed])
+    is_calm = draw(st.sampled_from([True, True, False]))
+    for _ in range(draw(st.integers(1, steps_max))):
+        market = draw(st.sampled_from([MARKETS[0], MARKETS[0], MARKETS[1]]))
+        random = Random(draw(st.integers(0, 10**6)))
+        kind = draw(st.sampled_from(_CALM if is_calm else _WILD))
+        _step(draw, story, kind, market, random, ticks[market], bests[market])
+        story.at += draw(_SHORT if is_calm else _GAPS)
+    if draw(st.booleans()):
+        story.recording.ticker(story.now(), "SOL/USDT", last=1.0)
+    if draw(st.booleans()):
+        story.control(Event.LANE_CLOSED)
+        story.final = True
+    if not story.lines:
+        story.recording.ticker(story.now(), "SOL/USDT", last=1.0)
     return story
 
 
-def record(story: Story, market: str = "BTC/USDT") -> Recording:
-    """Return the lines of a story; numbers its updates."""
-    recording = Recording()
-    symbol = market.replace("/", "-")
-    moments: list[tuple[int, Any]] = [(item.at, item) for item in (*story.updates, *story.happenings)]
-    moments += [(item.at, item) for item in story.trades or ()]
-    for at, item in sorted(moments, key=lambda moment: moment[0]):
-        if isinstance(item, Update):
-            item.seq = recording.book(at, item.bids, item.asks, market)
-        elif isinstance(item, Trade):
-            recording.trades(at, trade(None, item.side, item.price, item.amount, at), market=market)
+def _step(draw: st.DrawFn, story: Story, kind: str, market: str, random: Random, tick: float, best: int) -> None:
+    if kind == "book":
+        at = story.now()
+        ms = random.choice([None, at // MS])
+        story.recording.book(at, *book(random, tick, best), market, exchange_ms=ms)
+    elif kind == "trades":
+        at, more = story.now(), random.choice([{}, {}, {}, {"snapshot": True}, {"backfill": True}])
+        story.recording.trades(at, *_trades(random, tick, best, at, random.randint(1, 3)), market=market, **more)
+    elif kind == "ticker":
+        story.recording.ticker(story.now(), market, last=best * tick, bid=None, baseVolume=3, vwap=0.5)
+    elif kind == "bad":
+        story.control(draw(_BAD), random.choice([(), FEEDS, random.sample(FEEDS, 1), random.sample(FEEDS, 3)]))
+    elif kind == "mended":
+        feed = FeedKey(random.choice(["orderbook", "orderbook", "trades"]), SYMBOLS[market])
+        story.control(Event.RESYNCED if feed.channel == "orderbook" else Event.RECOVERED, [feed])
+    elif kind == "told":
+        story.control(draw(_TOLD), random.choice([(), FEEDS, FEEDS[:1]]))
+    elif story.lines:
+        story.restart(in_order=random.random() < 0.5, pause_ns=random.choice([1, S, 90 * S, 600 * S]))
+
+
+def compare(
+    rows: Callable[[str], Sequence[Row]],
+    lane: Lane,
+    datasets: Collection[str] = tuple(DATASETS),
+    chosen: Collection[tuple[str, int]] | None = None,
+) -> Tally:
+    """Check every key and every column of these datasets; of `chosen` (symbol, ts_ns) alone where that is given."""
+    tally = Tally()
+    for dataset in datasets:
+        told, keys = DATASETS[dataset]
+        found = rows(dataset)
+        if dataset == "orderbook/hf" and chosen is not None:
+            tally.rows(found, oracle.hf_keys(lane), *keys)
+            found = [row for row in found if (row["symbol"], row["ts_ns"]) in chosen]
+            wanted = oracle.hf_rows(lane, chosen)
         else:
-            feeds = (FeedKey("orderbook", symbol), FeedKey("ticker", symbol))
-            after = After("0ld", 3, item.after) if item.after is not None else None
-            recording.control(at, Control(Event(item.event), feeds=feeds, after=after))
-    return recording
-
-
-def compare(result: Forged, story: Story, options: EtlOptions) -> None:
-    """Check every structural column, every key and every bar column against the oracle."""
-    found = rows_of(result, Dataset.HF)
-    expected = oracle.hf_rows(story, options.hf_interval_ns)
-    assert len(found) == len(expected)
-    for mine, theirs in zip(found, expected, strict=True):
-        # The difference of two prices holds what rounding each of them leaves: some 1e-16 of a price.
-        same_row(mine, _floored(theirs, "ts_ns"), scales={"vwap_spread": mine["mid_price"] * 1e-5})
-    bars = rows_of(result, Dataset.BARS)
-    wanted = [row for duration in options.bar_durations_s for row in oracle.bar_rows(story, duration)]
-    wanted.sort(key=lambda row: (row["start_ns"], row["duration"]))
-    assert [(bar["ts_ns"], bar["duration"]) for bar in bars] == [(row["start_ns"], row["duration"]) for row in wanted]
-    for mine, theirs in zip(bars, wanted, strict=True):
-        scale = theirs.pop("sum_ofi_scale")
-        theirs.pop("start_ns")
-        same_row(mine, theirs, scales={"sum_ofi": float(str(scale))})
-
-
-def _floored(row: Row, key: str) -> Row:
-    return {**row, key: int(str(row[key])) // 1000 * 1000}
-
-
-_UNIT_SCALE = ("imbalance", "offset")
-
-
-def same_row(mine: dict[str, Any], theirs: Row, scales: dict[str, float] | None = None) -> None:
-    for name, value in theirs.items():
-        assert name in mine, name
-        if isinstance(value, float) and isinstance(mine[name], float):
-            # Sums of signed terms are compared relative to the terms, which are shares of one here.
-            scale = (scales or {}).get(name, 1.0 if any(mark in name for mark in _UNIT_SCALE) else 0.0)
-            assert math.isclose(mine[name], value, rel_tol=1e-9, abs_tol=1e-9 * scale), (name, mine[name], value)
-        else:
-            assert mine[name] == value, (name, mine[name], value)
+            wanted = told(lane)
+        tally.rows(found, wanted, *keys)
+        if dataset != "coverage" and wanted:
+            assert set(found[0]) == set(wanted[0]), f"columns of {dataset} that nobody compared"
+    return tally

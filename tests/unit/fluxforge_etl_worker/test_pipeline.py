@@ -1,44 +1,100 @@
+"""What generated lanes become, in one piece and in any pieces, against the oracle."""
+
+from collections.abc import Sequence
+from random import Random
+
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fluxforge_etl_worker.features.registry import structural_features
+from fluxforge.adapters.memory.store import MemoryStore
+from fluxforge_etl_worker import stretch
+from fluxforge_etl_worker.features.registry import all_features
 from tests.unit.fluxforge_etl_worker import oracle
-from tests.unit.fluxforge_etl_worker.samples import S, forged, options
-from tests.unit.fluxforge_etl_worker.stories import Story, compare, record, stories
+from tests.unit.fluxforge_etl_worker.samples import (
+    ASKS,
+    BIDS,
+    T0,
+    Recording,
+    S,
+    forged,
+    options,
+    placed_rows,
+    rows_of,
+    sealed,
+    stored,
+    worker_on,
+)
+from tests.unit.fluxforge_etl_worker.stories import DATASETS, Story, compare, lane_of, stories
 
-SLOW = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-
-
-def _last_seqs(story: Story):
-    from fluxforge.domain.segment import FeedLast  # noqa: PLC0415
-
-    return [FeedLast("trades", "BTC-USDT", "x", 1)] if story.trades is not None else []
-
-
-def _previous(story: Story):
-    from fluxforge.domain.segment import PreviousSegment  # noqa: PLC0415
-
-    return PreviousSegment("before", 1, story.lower) if story.lower is not None else None
+SLOW = settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+INTERVALS = st.sampled_from([0, S, S // 4, 60 * S])
+HORIZONS = st.sampled_from([(1, 5, 30, 60), (1, 5, 30, 60), (2, 45), (90,)])
 
 
 @SLOW
-@given(story=stories(), interval_ns=st.sampled_from([0, S, S // 4, 60 * S]), chunk_bytes=st.sampled_from([97, 1 << 20]))
-def test_every_feature_and_bar_is_what_the_oracle_says(story, interval_ns, chunk_bytes):
-    chosen = options(hf_interval_ns=interval_ns)
-    body = record(story).body
-    result = forged(
-        body,
-        chosen,
-        chunk_bytes=chunk_bytes,
-        previous=_previous(story),
-        last=story.upper,
-        final=story.final,
-        last_seqs=_last_seqs(story),
-    )
+@given(
+    story=stories(),
+    interval_ns=INTERVALS,
+    horizons=HORIZONS,
+    chunk_bytes=st.sampled_from([97, 2_000, 1 << 20]),
+    cells_max=st.sampled_from([0, 40, 2_000_000]),
+)
+def test_every_row_of_a_lane_is_what_the_oracle_says(
+    story: Story, interval_ns: int, horizons: tuple[int, ...], chunk_bytes: int, cells_max: int
+) -> None:
+    chosen = options(hf_interval_ns=interval_ns, horizons_s=horizons)
+    (whole,) = sealed(story.lines)
+    manifest = whole.manifest
+    assert manifest.final == story.final
+    with pytest.MonkeyPatch.context() as patch:
+        # A segment is worked through in stretches of so many levels: the cuts nobody sees.
+        patch.setattr(stretch, "_CELLS_MAX", cells_max)
+        result = forged(
+            whole.body,
+            chosen,
+            chunk_bytes=chunk_bytes,
+            first=manifest.first_capture_ns,
+            last=manifest.last_capture_ns,
+            final=manifest.final,
+            last_seqs=manifest.last_seqs,
+        )
     assert result.bad == ()
-    compare(result, story, chosen)
+    compare(lambda dataset: rows_of(result, dataset), story.lane(chosen))
 
 
-def test_the_oracle_knows_every_structural_column():
-    row = oracle.structural(oracle.Update(0, [(1.0, 1.0)], [(2.0, 1.0)]))
-    assert set(row) == {feature.name for feature in structural_features(10)}
+@SLOW
+@given(
+    story=stories(),
+    interval_ns=INTERVALS,
+    places=st.one_of(st.just(range(1000)), st.lists(st.integers(1, 60), max_size=6)),
+    seed=st.integers(0, 1000),
+)
+def test_whatever_the_cuts_and_the_order_of_the_work_the_rows_are_those_of_the_whole_lane(
+    story: Story, interval_ns: int, places: Sequence[int], seed: int
+) -> None:
+    chosen = options(hf_interval_ns=interval_ns)
+    segments = sealed(story.lines, [place for place in places if place < len(story.lines)])
+    store = MemoryStore()
+    for segment in segments:
+        stored(store, segment.body, segment.manifest)
+    worker = worker_on(store, options=chosen)
+    for segment in Random(seed).sample(segments, len(segments)):
+        worker.process(segment.manifest.lane, segment.manifest.name)
+    compare(lambda dataset: placed_rows(store, dataset), story.lane(chosen))
+
+
+def test_the_oracle_knows_every_column() -> None:
+    recording = Recording()
+    recording.book(T0, BIDS, ASKS)
+    recording.ticker(T0 + S)
+    (row,) = oracle.hf_rows(lane_of(recording.records, options()))
+    assert {feature.name for feature in all_features(10, (1, 5, 30, 60))} <= set(row)
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_a_lane_that_holds_nothing_of_a_dataset_has_no_row_of_it(dataset: str) -> None:
+    told, _ = DATASETS[dataset]
+    recording = Recording()
+    recording.add("ohlcv", "BTC/USDT", T0, {"open": 1.0})
+    assert told(lane_of(recording.records, options())) == []
