@@ -50,7 +50,7 @@ async def test_a_lost_exchange_is_a_hole_of_each_feed_until_it_is_back(rig: Rig,
 async def test_a_bus_that_is_away_loses_nothing(rig: Rig, tmp_path: Path) -> None:
     ledger = tmp_path / "ledger.ndjson"
     channels = all_channels("binance", "BTC", "ETH")
-    limits = {"queue_maxsize": 20, "window_blocks": 2, "batch_size": 5}
+    limits = {"queue_maxsize": 400, "window_blocks": 2, "batch_size": 5}  # twice as many are dropped: seconds of data
     async with AsyncExitStack() as stack:
         simulator = await stack.enter_async_context(
             Simulator(SimulateOptions(exchange="binance", ledger=ledger, pace=LIVELY))
