@@ -12,7 +12,7 @@ _NS: Final = 1_000_000_000
 
 
 def segments(config: ConfigOption = None, data: ThereOption = None) -> None:
-    """List the sealed segments: records, bytes, the time they cover, and whether they are in Parquet."""
+    """List the sealed segments: records, bytes, the time they cover, whether they are in Parquet, and still in raw/."""
     from rich.table import Table  # noqa: PLC0415 - heavy
 
     from fluxforge_cli.account.sealed import segments as read_segments  # noqa: PLC0415 - heavy
@@ -48,9 +48,10 @@ def segments(config: ConfigOption = None, data: ThereOption = None) -> None:
 def state(segment: "SealedSegment") -> str:
     """Return what became of a segment, in a word or two."""
     if segment.commit is None:
-        return "sealed"
+        return "sealed" if segment.has_data else "sealed, raw lost"
     quarantined = f", {segment.commit.quarantined:,} quarantined" if segment.commit.quarantined else ""
-    return ("in Parquet" if segment.placed else "committed") + quarantined
+    deleted = "" if segment.has_data else ", raw deleted"
+    return ("in Parquet" if segment.placed else "committed") + quarantined + deleted
 
 
 def _time(ns: int) -> str:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -10,7 +11,7 @@ from fluxforge.domain.errors import ConfigurationError, NameRefusedError
 from fluxforge.domain.segment import Manifest
 from fluxforge.runtime.settings import Settings
 from fluxforge_etl_worker.folder import run_folder
-from tests.unit.fluxforge_etl_worker.samples import LANE, T0, Recording, S, manifest_of, stored
+from tests.unit.fluxforge_etl_worker.samples import LANE, T0, Recording, S, manifest_of, stored, trade
 from tests.unit.fluxforge_etl_worker.test_work import a_recording
 
 DAY = 86_400 * S
@@ -54,13 +55,14 @@ def test_a_folder_of_plain_files_is_adopted_and_processed_once(tmp_path):
     assert "processed 0, done before 2" in str(again)
 
 
-def test_a_day_takes_the_segments_with_records_of_that_day(tmp_path):
-    for name, at in (("a", T0), ("b", T0 + DAY), ("c", T0 + 2 * DAY)):
+def test_a_day_takes_the_segments_in_which_something_of_that_day_ends(tmp_path):
+    for name, at in (("a", T0), ("b", T0 + DAY), ("c", T0 + 2 * DAY), ("d", T0 + 3 * DAY)):
         put(tmp_path, f"{name}.ndjson", tickers(at))
     summary = run_folder(settings_on(tmp_path), mode="date", date="2023-11-15")
-    assert (summary.segments, summary.processed) == (1, 1)
-    dates = {path.name for path in (tmp_path / "processed/ccxt/ticker").rglob("date=*")}
-    assert dates == {"date=2023-11-15"}
+    # c holds no record of the day, but what was still open at the end of b ends in it
+    assert (summary.segments, summary.processed) == (2, 2)
+    again = run_folder(settings_on(tmp_path), mode="date", date="2023-11-15")
+    assert (again.processed, again.done_before) == (0, 2)
     assert run_folder(settings_on(tmp_path)).processed == 2
 
 
@@ -129,6 +131,150 @@ def test_bad_lines_stand_in_quarantine_with_their_offsets_and_every_other_line_i
     assert rows == [(n + 1, float(n)) for n in range(40)]
 
 
+def sealed_and_adopted(folder: Path) -> None:
+    body = tickers(T0)
+    stored(LocalStore(folder, sync=False), body, manifest_of(body, name="a", last=T0 + 2 * S))
+    put(folder, "b.ndjson", tickers(T0 + 50 * S))
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.name for path in (folder / "raw/ready/ccxt/binance-0of1").iterdir())
+
+
+def test_what_was_sealed_is_deleted_once_it_is_in_parquet_and_what_a_person_put_there_stays(tmp_path):
+    sealed_and_adopted(tmp_path)
+    first = run_folder(settings_on(tmp_path))
+    assert files(tmp_path) == ["a.manifest.json", "b.manifest.json", "b.ndjson"]
+    assert first.upkeep["raw_deleted"] == 1
+    again = run_folder(settings_on(tmp_path))
+    assert (again.segments, again.done_before, again.dead) == (2, 2, ())
+    assert files(tmp_path) == ["a.manifest.json", "b.manifest.json", "b.ndjson"]
+
+
+def test_nothing_is_deleted_where_the_configuration_says_so(tmp_path):
+    sealed_and_adopted(tmp_path)
+    run_folder(settings_on(tmp_path, delete_after_processing=False))
+    assert files(tmp_path) == ["a.manifest.json", "a.ndjson", "b.manifest.json", "b.ndjson"]
+
+
+def test_told_to_delete_a_run_deletes_adopted_files_too_even_those_done_before(tmp_path):
+    sealed_and_adopted(tmp_path)
+    run_folder(settings_on(tmp_path, delete_after_processing=False))
+    summary = run_folder(settings_on(tmp_path, delete_after_processing=False), delete=True)
+    assert (summary.done_before, summary.upkeep["raw_deleted"]) == (2, 2)
+    assert files(tmp_path) == ["a.manifest.json", "b.manifest.json"]
+
+
+@pytest.mark.parametrize(("drop", "left"), [(False, ["a.manifest.json", "a.ndjson"]), (True, ["a.manifest.json"])])
+def test_records_of_a_disabled_channel_stay_unless_they_may_be_dropped(tmp_path, drop, left):
+    body = tickers(T0)
+    stored(LocalStore(tmp_path, sync=False), body, manifest_of(body, name="a", last=T0 + 2 * S))
+    channels = {"ticker": {"enabled": False}}
+    run_folder(settings_on(tmp_path, channels=channels, drop_disabled=drop))
+    assert files(tmp_path) == left
+
+
+def test_a_file_put_after_one_whose_data_was_deleted_goes_on_from_it(tmp_path):
+    put(tmp_path, "a.ndjson", tickers(T0))
+    run_folder(settings_on(tmp_path), delete=True)
+    other = Recording()
+    other.trades(T0 + 50 * S, trade("1", "buy", 1.0, 1.0))
+    put(tmp_path, "b.ndjson", other.body)
+    run_folder(settings_on(tmp_path))
+    manifest = Manifest.from_json((tmp_path / "raw/ready/ccxt/binance-0of1/b.manifest.json").read_bytes())
+    assert manifest.previous is not None
+    assert manifest.previous.name == "a"
+    # cumulative over the lane: the ticker was last seen in the segment before
+    assert [(last.channel, last.seq) for last in manifest.last_seqs] == [("ticker", 3), ("trades", 1)]
+
+
+def test_data_that_is_gone_before_anything_was_committed_is_named(tmp_path):
+    sealed_and_adopted(tmp_path)
+    (tmp_path / "raw/ready/ccxt/binance-0of1/a.ndjson").unlink()
+    summary = run_folder(settings_on(tmp_path))
+    (dead,) = summary.dead
+    assert (dead.segment, summary.processed) == ("a", 1)
+    assert "its data is gone" in dead.reason
+    mark = orjson.loads((tmp_path / "dead" / str(LANE) / "a.json").read_bytes())
+    assert mark["error"] == "SegmentLostError"
+
+
+def test_a_manifest_whose_data_is_on_its_way_is_left_alone(tmp_path):
+    body = tickers(T0)
+    store = LocalStore(tmp_path, sync=False)
+    store.create("raw/ready/ccxt/binance-0of1/a.manifest.json", manifest_of(body, name="a").to_json())
+    assert run_folder(settings_on(tmp_path)).segments == 0
+    assert not (tmp_path / "dead").exists()
+
+
+def elsewhere(settings: Settings, processed_dir: str) -> Settings:
+    storage = settings.storage.model_copy(
+        update={"paths": settings.storage.paths.model_copy(update={"processed_dir": processed_dir})}
+    )
+    return settings.model_copy(update={"storage": storage})
+
+
+def standing(folder: Path, *parts: str) -> dict[str, bytes]:
+    roots = [folder / part for part in parts]
+    return {
+        str(path.relative_to(root)): path.read_bytes() for root in roots for path in root.rglob("*") if path.is_file()
+    }
+
+
+def test_a_forced_run_recomputes_everything_into_another_directory_and_leaves_what_stands(tmp_path):
+    sealed_and_adopted(tmp_path)
+    settings = settings_on(tmp_path, delete_after_processing=False)
+    first = run_folder(settings)
+    before = standing(tmp_path, "processed", "commits", "raw", "tails")
+    forced = run_folder(elsewhere(settings, "processed_2"), force=True)
+    assert (forced.processed, forced.rows) == (2, first.rows)
+    assert standing(tmp_path, "processed", "commits", "raw", "tails") == before
+    assert set(standing(tmp_path, "processed_2")) == set(standing(tmp_path, "processed"))
+    again = run_folder(elsewhere(settings, "processed_2"), force=True)
+    assert (again.processed, again.done_before) == (0, 2)
+    assert not [path for path in (tmp_path / ".tmp").rglob("*") if path.is_file()]
+
+
+def test_a_forced_run_in_place_is_refused_and_says_what_to_do(tmp_path):
+    sealed_and_adopted(tmp_path)
+    settings = settings_on(tmp_path, delete_after_processing=False)
+    run_folder(settings)
+    before = standing(tmp_path, "processed", "commits")
+    with pytest.raises(ConfigurationError, match=r"FLUXFORGE__STORAGE__PATHS__PROCESSED_DIR=processed_"):
+        run_folder(settings, force=True)
+    assert standing(tmp_path, "processed", "commits") == before
+
+
+def test_a_forced_run_names_what_it_cannot_recompute_and_marks_nothing_dead(tmp_path):
+    sealed_and_adopted(tmp_path)
+    settings = settings_on(tmp_path)
+    run_folder(settings)
+    forced = run_folder(elsewhere(settings, "processed_2"), force=True)
+    assert forced.processed == 1
+    (dead,) = forced.dead
+    assert (dead.segment, "deleted after processing" in dead.reason) == ("a", True)
+    assert not list(tmp_path.rglob("dead"))
+
+
+def test_a_forced_run_deletes_no_data(tmp_path):
+    sealed_and_adopted(tmp_path)
+    run_folder(settings_on(tmp_path, delete_after_processing=False))
+    run_folder(elsewhere(settings_on(tmp_path), "processed_2"), force=True)
+    assert files(tmp_path) == ["a.manifest.json", "a.ndjson", "b.manifest.json", "b.ndjson"]
+
+
+def test_what_a_forced_run_made_is_taken_over_by_a_run_that_finds_it_in_its_place(tmp_path):
+    sealed_and_adopted(tmp_path)
+    settings = settings_on(tmp_path, delete_after_processing=False)
+    assert run_folder(settings, force=True).processed == 2  # nothing was committed before
+    before = standing(tmp_path, "processed")
+    later = run_folder(settings)
+    assert (later.processed, later.done_before) == (0, 2)
+    assert standing(tmp_path, "processed") == before
+    assert len(list((tmp_path / "commits" / str(LANE)).glob("*.placed"))) == 2
+    assert run_folder(settings, force=True).done_before == 2
+
+
 def test_an_empty_folder_is_nothing_to_do(tmp_path):
     assert run_folder(settings_on(tmp_path)).segments == 0
 
@@ -155,7 +301,7 @@ def test_several_processes_do_the_same_as_one(tmp_path):
             put(tmp_path / folder, f"s{n}.ndjson", tickers(T0 + n * 100 * S))
     one = run_folder(settings_on(tmp_path / "one"))
     two = run_folder(settings_on(tmp_path / "two", workers=2))
-    assert one == two
+    assert replace(two, upkeep=one.upkeep) == one  # who is quicker decides whether a tail is found or built
     files = {
         folder: sorted(
             (path.relative_to(tmp_path / folder), path.read_bytes())

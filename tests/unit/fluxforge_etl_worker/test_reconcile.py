@@ -18,3 +18,21 @@ def test_only_segments_that_are_neither_placed_nor_dead_are_missing():
     assert [event.segment for event in found] == ["segment_20231114T22_00002", "segment_20231114T22_00003"]
     assert found[0].records == 1
     assert found[0].lane == str(LANE)
+
+
+def test_a_segment_whose_data_was_deleted_is_not_missing_and_one_whose_data_is_lost_is():
+    store = MemoryStore()
+    recording = Recording()
+    recording.ticker(T0, last=1.0)
+    names = [f"segment_20231114T22_0000{n}" for n in range(5)]
+    for name in names:
+        stored(store, recording.body, manifest_of(recording.body, name=name))
+    worker = worker_on(store)
+    for name in names[:2]:
+        worker.process(LANE, name)
+    for name in (names[0], names[1], names[2], names[4]):
+        store.delete(f"raw/ready/ccxt/binance-0of1/{name}.ndjson")
+    store.delete(f"commits/{LANE}/{names[1]}.placed")
+    found = [event.segment for event in missing_events(worker)]
+    # 1 is committed and to be placed, 2 is lost, 3 stands, the data of 4 may be on its way
+    assert found == [names[1], names[2], names[3]]

@@ -1,5 +1,6 @@
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -14,6 +15,9 @@ from fluxforge.domain.partition import Dataset
 from fluxforge.domain.segment import PreviousSegment
 from fluxforge.ports.store import Store
 from fluxforge_etl_worker.attempts import CommitMismatchError
+from fluxforge_etl_worker.contexts import Contexts
+from fluxforge_etl_worker.retire import Retirement
+from fluxforge_etl_worker.work import SegmentLostError, Worker
 from tests.unit.fluxforge_etl_worker.samples import (
     ASKS,
     BIDS,
@@ -182,8 +186,9 @@ def test_a_commit_that_stands_is_kept_and_the_attempt_that_lost_takes_its_temps_
     stored(store, a_recording().body)
     worker = worker_on(store)
     manifest = worker.manifest(LANE, SEGMENT)
-    won, first = worker._commit(manifest)
-    lost, standing = worker._commit(manifest)
+    contexts = Contexts(store, worker.options.layout, worker.options)
+    won, first = worker._commit(manifest, contexts)
+    lost, standing = worker._commit(manifest, contexts)
     assert (won, lost) == (True, False)
     assert standing == first
     assert CommitRecord.from_json(store.read(f"commits/{LANE}/{SEGMENT}.json")) == first
@@ -265,6 +270,115 @@ def test_a_commit_of_another_segment_of_the_same_name_is_never_placed():
         worker_on(other).process(LANE, SEGMENT)
     assert other.size(key) is not None
     assert list(other.keys("processed")) == []
+
+
+RAW = f"raw/ready/ccxt/binance-0of1/{SEGMENT}.ndjson"
+DELETING = Retirement(sealed=True)
+
+
+def deleting_worker(store: Store) -> Worker:
+    return replace(worker_on(store), retirement=DELETING)
+
+
+def test_the_data_goes_when_all_parts_are_placed_and_the_manifest_stays():
+    store = MemoryStore()
+    stored(store, a_recording().body)
+    first = deleting_worker(store).process(LANE, SEGMENT)
+    assert first.upkeep.raw_deleted == 1
+    assert store.size(RAW) is None
+    assert store.size(f"raw/ready/ccxt/binance-0of1/{SEGMENT}.manifest.json") is not None
+    again = deleting_worker(store).process(LANE, SEGMENT)
+    assert (again.forged, again.rows, again.upkeep.raw_deleted) == (False, first.rows, 0)
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_killed_at_any_write_while_data_is_to_be_deleted_it_ends_the_same(after):
+    body = a_recording().body
+    reference = MemoryStore()
+    stored(reference, body)
+    deleting_worker(reference).process(LANE, SEGMENT)
+    lives = 0
+    while True:
+        store = MemoryStore()
+        stored(store, body)
+        try:
+            deleting_worker(MortalStore(store, lives, after=after)).process(LANE, SEGMENT)
+        except KilledError:
+            if store.size(RAW) is None:  # never before everything else stands
+                assert contents(store) == contents(reference), lives
+                assert store.size(f"commits/{LANE}/{SEGMENT}.placed") is not None
+            deleting_worker(store).process(LANE, SEGMENT)
+        else:
+            break
+        assert contents(store) == contents(reference), lives
+        assert sorted(key for key in store.keys("") if ".parquet" not in key) == sorted(
+            key for key in reference.keys("") if ".parquet" not in key
+        )
+        lives += 1
+    assert lives >= 16
+
+
+def test_four_workers_at_once_that_delete_make_every_row_once():
+    store = MemoryStore()
+    stored(store, a_recording().body)
+    outcomes, failures = [], []
+
+    def work() -> None:
+        try:
+            outcomes.append(deleting_worker(store).process(LANE, SEGMENT))
+        except Exception as error:  # noqa: BLE001 - any failure of any thread fails the test
+            failures.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert sum(outcome.forged for outcome in outcomes) == 1
+    assert len(dataset_rows(store, Dataset.TRADES)) == 39
+    assert store.size(RAW) is None
+
+
+def test_a_worker_that_finds_the_data_deleted_meanwhile_takes_the_commit_that_stands():
+    store = MemoryStore()
+    stored(store, a_recording().body)
+
+    class Overtaken(MemoryStore):
+        """Another worker does everything while we have read the first commit key."""
+
+        def read(self, key, *, offset=0, length=None):
+            if key == RAW and self.size(f"commits/{LANE}/{SEGMENT}.placed") is None:
+                deleting_worker(store).process(LANE, SEGMENT)
+            return store.read(key, offset=offset, length=length)
+
+    overtaken = Overtaken()
+    overtaken._objects = store._objects
+    outcome = worker_on(overtaken).process(LANE, SEGMENT)
+    assert not outcome.forged
+    assert outcome.rows["trades"] == 39
+
+
+def test_another_segment_of_a_name_that_is_in_parquet_is_refused_and_nothing_is_deleted():
+    store = MemoryStore()
+    stored(store, a_recording().body)
+    worker_on(store).process(LANE, SEGMENT)
+    other = a_recording()
+    other.ticker(T0 + 60 * S, last=1.0)
+    store.delete(RAW)
+    store.delete(f"raw/ready/ccxt/binance-0of1/{SEGMENT}.manifest.json")
+    stored(store, other.body)
+    with pytest.raises(CommitMismatchError):
+        deleting_worker(store).process(LANE, SEGMENT)
+    assert store.read(RAW) == other.body
+
+
+def test_a_segment_whose_data_is_gone_before_any_commit_is_lost():
+    store = MemoryStore()
+    stored(store, a_recording().body)
+    store.delete(RAW)
+    with pytest.raises(SegmentLostError, match=SEGMENT):
+        worker_on(store).process(LANE, SEGMENT)
 
 
 def test_a_segment_that_is_nowhere_is_named():

@@ -16,11 +16,15 @@ _MANIFEST = ".manifest.json"
 
 @dataclass(frozen=True, slots=True)
 class SealedSegment:
-    """A segment in storage; `commit` is the newest commit record, or None while it is not processed."""
+    """A sealed segment; `commit` is the newest commit record, or None while it is not processed.
+
+    `has_data`: its records still stand in storage. The manifest stays when they are deleted after processing.
+    """
 
     manifest: Manifest
     commit: CommitRecord | None
     placed: bool
+    has_data: bool
 
 
 def manifests(store: Store, layout: Layout) -> Iterator[Manifest]:
@@ -35,7 +39,7 @@ def manifests(store: Store, layout: Layout) -> Iterator[Manifest]:
 
 
 def segments(store: Store, layout: Layout) -> list[SealedSegment]:
-    """Return every sealed segment in storage with what became of it."""
+    """Return every sealed segment with what became of it."""
     return [_segment(store, layout, manifest) for manifest in manifests(store, layout)]
 
 
@@ -46,7 +50,8 @@ def _segment(store: Store, layout: Layout, manifest: Manifest) -> SealedSegment:
         commit = CommitRecord.from_json(store.read(key), what=key)
         attempt += 1
     placed = store.size(layout.placed_key(manifest.lane, manifest.name)) is not None
-    return SealedSegment(manifest, commit, placed)
+    has_data = store.size(layout.segment_key(manifest.lane, manifest.file)) is not None
+    return SealedSegment(manifest, commit, placed, has_data)
 
 
 def sealed(found: Iterable[SealedSegment], boots: Collection[str]) -> dict[Key, int]:

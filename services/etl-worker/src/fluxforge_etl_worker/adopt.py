@@ -1,14 +1,12 @@
 """Adoption: segments that a person or another recorder put into `raw/ready/` get the manifest they lack."""
 
 import hashlib
-import re
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterable, Iterator
 
-from fluxforge.domain.errors import NameRefusedError, ObjectExistsError
+from fluxforge.domain.errors import ObjectExistsError
 from fluxforge.domain.lane import Lane
 from fluxforge.domain.layout import Layout, segment_of_file
-from fluxforge.domain.segment import FeedLast, Manifest, PreviousSegment
+from fluxforge.domain.segment import FeedLast, FeedSeqs, Manifest, PreviousSegment
 from fluxforge.ports.clock import Clock
 from fluxforge.ports.store import Store
 from fluxforge_etl_worker.lines import line_slices
@@ -16,32 +14,12 @@ from fluxforge_etl_worker.read import SegmentReader
 from fluxforge_etl_worker.source import segment_chunks
 from fluxforge_etl_worker.work import SOFTWARE
 
-_NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,120}")
-
-
-def segments_by_lane(raw: Store, layout: Layout) -> dict[Lane, dict[str, str]]:
-    """Return the segments that stand in `raw/ready/`: for each lane the file of each segment, in name order.
-
-    Raises:
-        NameRefusedError: A folder is no lane's, or a file's name may not stand in a part's name.
-    """
-    found: dict[Lane, dict[str, str]] = {}
-    prefix = layout.ready_prefix()
-    for key in raw.keys(prefix):
-        folder, _, file = key[len(prefix) + 1 :].rpartition("/")
-        segment = segment_of_file(file)
-        if segment is None:
-            continue
-        if not _NAME.fullmatch(segment):
-            raise NameRefusedError("segment", segment, "letters, digits, '_', '-' and '.' only")
-        found.setdefault(_lane_of_folder(folder), {})[segment] = file
-    return {lane: dict(sorted(found[lane].items())) for lane in sorted(found)}
-
 
 def adopt(raw: Store, layout: Layout, lane: Lane, file: str, before: Manifest | None, clock: Clock) -> Manifest:
     """Build and enter the manifest of a segment without one; `before` is that of the segment named before it.
 
-    Its stream range counts lines from 1 in epoch 0. A segment that overlaps the one before has none before it.
+    Its stream range counts lines from 1 in epoch 0. A segment that overlaps the one before has none before it, and
+    knows of no feed but its own.
     """
     segment = segment_of_file(file) or file
     key = layout.segment_key(lane, file)
@@ -58,7 +36,8 @@ def adopt(raw: Store, layout: Layout, lane: Lane, file: str, before: Manifest | 
     for piece in line_slices(observed()):
         reader.read(piece)
         lines += reader.take().lines
-    follows = before is not None and before.last_capture_ns < reader.first_capture_ns
+    if before is not None and before.last_capture_ns >= reader.first_capture_ns:
+        before = None
     manifest = Manifest(
         name=segment,
         file=file,
@@ -74,10 +53,10 @@ def adopt(raw: Store, layout: Layout, lane: Lane, file: str, before: Manifest | 
         first_capture_ns=reader.first_capture_ns,
         last_capture_ns=reader.last_capture_ns,
         feeds=reader.feeds,
-        last_seqs=tuple(FeedLast(f.channel, f.symbol, f.boot, f.ranges[-1][1]) for f in reader.feeds),
+        last_seqs=_last_seqs(before, reader.feeds),
         holes=(),
         last_block=None,
-        previous=PreviousSegment(before.name, before.epoch, before.last_capture_ns) if before and follows else None,
+        previous=PreviousSegment(before.name, before.epoch, before.last_capture_ns) if before else None,
         final=False,
         created_ns=clock.wall_ns(),
         software=SOFTWARE,
@@ -89,9 +68,9 @@ def adopt(raw: Store, layout: Layout, lane: Lane, file: str, before: Manifest | 
     return manifest
 
 
-def _lane_of_folder(folder: str) -> Lane:
-    source, _, rest = folder.partition("/")
-    exchange, dash, shard = rest.partition("-")
-    if not dash:
-        raise NameRefusedError("folder", folder, "expected <source>/<exchange>-<shard>, such as ccxt/binance-0of1")
-    return Lane(source, exchange, shard)
+def _last_seqs(before: Manifest | None, feeds: Iterable[FeedSeqs]) -> tuple[FeedLast, ...]:
+    """Return each feed's last record in the lane so far."""
+    last = {(known.channel, known.symbol): known for known in before.last_seqs} if before else {}
+    for feed in feeds:
+        last[feed.channel, feed.symbol] = FeedLast(feed.channel, feed.symbol, feed.boot, feed.ranges[-1][1])
+    return tuple(last.values())

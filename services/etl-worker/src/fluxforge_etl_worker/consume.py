@@ -1,8 +1,9 @@
 """The service: claims sealed segments from the bus one at a time, has them processed, and says the verb.
 
 The only place that maps errors to verbs: done -> ack; transient -> tried again while the claim is held; permanent ->
-dead mark, event, term; anything else ends the process, and the bus delivers again. Work runs in a thread; the loop
-keeps the claim alive meanwhile. Nothing is worked on that was not claimed.
+dead mark, event, term; anything else ends the process, and the bus delivers again. Work runs in a thread, of a segment
+that was delivered often in a process of its own; the loop keeps the claim alive meanwhile. Nothing is worked on that
+was not claimed.
 """
 
 import asyncio
@@ -28,6 +29,7 @@ from fluxforge.domain.status import EtlStatus, status_subject, status_to_json
 from fluxforge.ports.bus import Bus, Claim, WorkQueue
 from fluxforge.runtime.lifecycle import Shutdown
 from fluxforge.runtime.patience import Patience
+from fluxforge_etl_worker.alone import process_alone
 from fluxforge_etl_worker.events import EtlEvents
 from fluxforge_etl_worker.reconcile import missing_events
 from fluxforge_etl_worker.work import Outcome, Worker
@@ -35,6 +37,7 @@ from fluxforge_etl_worker.work import Outcome, Worker
 T = TypeVar("T")
 
 _CLAIM_WAIT_S: Final = 1.0
+_ALONE_FROM_DELIVERY: Final = 6
 _HEARTBEAT_S: Final = 5.0
 _STATUS_S: Final = 1.0
 _RECONCILE_S: Final = 60.0
@@ -121,11 +124,18 @@ class EtlService:
             await self._patience.bus(claim.term)
             return
         try:
-            outcome = await self._held(claim, partial(self._worker.process, target.lane, target.segment))
+            outcome = await self._held(claim, self._task(claim, target))
         except (PermanentError, ObjectNotFoundError) as error:
             await self._condemn(claim, target, error)
             return
         await self._committed(claim, outcome, (self._worker.clock.monotonic_ns() - started_ns) / _NS_PER_S)
+
+    def _task(self, claim: Claim, target: _Target) -> Callable[[], Outcome]:
+        """Return the work of a claim. A segment that may have killed workers is not given another one to kill."""
+        if claim.num_delivered < _ALONE_FROM_DELIVERY:
+            return partial(self._worker.process, target.lane, target.segment)
+        self._events.segment_isolated(str(target.lane), target.segment, num_delivered=claim.num_delivered)
+        return partial(process_alone, self._worker, target.lane, target.segment)
 
     async def _committed(self, claim: Claim, outcome: Outcome, duration_s: float) -> None:
         name = f"{outcome.lane}.{outcome.segment}"

@@ -1,5 +1,7 @@
 """What the ETL worker reports: each event in one place that both logs and counts."""
 
+from dataclasses import asdict
+
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -32,14 +34,16 @@ class EtlEvents:
         self._retries = Counter(f"{prefix}_retries_total", "Operations tried again.", ["error"], registry=registry)
         self._again = Counter(f"{prefix}_events_again_total", "Segments announced again.", registry=registry)
         self._refused = Counter(f"{prefix}_claims_refused_total", "Deliveries that name no segment.", registry=registry)
+        self._isolated = Counter(
+            f"{prefix}_segments_isolated_total", "Segments given a process of their own.", registry=registry
+        )
+        self._upkeep = Counter(
+            f"{prefix}_upkeep_total", "Things done around the parts of segments.", ["kind"], registry=registry
+        )
 
     def settings_loaded(self, **values: object) -> None:
         """The service starts with these."""
         self._log.info("settings.loaded", **values)
-
-    def deletion_deferred(self) -> None:
-        """The configuration asks for deletion after processing, which this version does not do."""
-        self._log.info("deletion.deferred", reason="etl.delete_after_processing: this version keeps every raw segment")
 
     def segment_committed(self, outcome: Outcome, *, duration_s: float) -> None:
         """Every part of a segment stands in its place."""
@@ -52,6 +56,9 @@ class EtlEvents:
             for dataset, rows in outcome.rows.items():
                 # A channel without a schema of its own is not a label: venues decide how many there are.
                 self._rows.labels(dataset).inc(rows)
+        upkeep = {kind: count for kind, count in asdict(outcome.upkeep).items() if count}
+        for kind, count in upkeep.items():
+            self._upkeep.labels(kind).inc(count)
         self._log.info(
             "segment.committed",
             lane=outcome.lane,
@@ -61,7 +68,13 @@ class EtlEvents:
             quarantined=outcome.quarantined,
             rows=outcome.rows,
             duration_s=round(duration_s, 3),
+            **upkeep,
         )
+
+    def segment_isolated(self, lane: str, segment: str, *, num_delivered: int) -> None:
+        """A segment that was delivered often, and never settled, gets a process of its own."""
+        self._isolated.inc()
+        self._log.warning("segment.isolated", lane=lane, segment=segment, num_delivered=num_delivered)
 
     def segment_condemned(self, lane: str, segment: str, error: FluxForgeError) -> None:
         """A segment cannot be processed: it stays where it is, marked; somebody must look."""

@@ -4,22 +4,27 @@ import multiprocessing
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Literal
+from dataclasses import asdict, dataclass, field, replace
+from typing import Final, Literal
 
 from typing_extensions import override
 
-from fluxforge.domain.errors import ConfigurationError, ManifestError, ObjectNotFoundError, PermanentError
+from fluxforge.domain.errors import ConfigurationError, ObjectNotFoundError, PermanentError
 from fluxforge.domain.lane import Lane
 from fluxforge.domain.segment import Manifest
 from fluxforge.runtime.settings import Settings
-from fluxforge_etl_worker.adopt import adopt, segments_by_lane
+from fluxforge_etl_worker.adopt import adopt
+from fluxforge_etl_worker.days import Day, meets
+from fluxforge_etl_worker.features.registry import FEATURE_VERSION
+from fluxforge_etl_worker.listing import Listed, is_lost, listed
 from fluxforge_etl_worker.main import worker_of
-from fluxforge_etl_worker.work import Outcome, Worker
+from fluxforge_etl_worker.work import Outcome, SegmentLostError, Worker
 
 Mode = Literal["all", "date"]
-_NS = 1_000_000_000
+_NO_RAW: Final = (
+    "its data was deleted after processing, so that it cannot be recomputed; "
+    "etl.delete_after_processing: false keeps the data of segments to come"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +38,10 @@ class DeadSegment:
 
 @dataclass(frozen=True, slots=True)
 class FolderSummary:
-    """What a run found and did. Counts of records and rows are of the segments processed by this run."""
+    """What a run found and did. Counts of records and rows are of the segments processed by this run.
+
+    `upkeep`: what was done around the parts, by kind; see `Upkeep`.
+    """
 
     segments: int
     processed: int
@@ -42,6 +50,7 @@ class FolderSummary:
     records: int
     quarantined: int
     rows: dict[str, int]
+    upkeep: dict[str, int] = field(default_factory=dict)
 
     @override
     def __str__(self) -> str:
@@ -57,34 +66,50 @@ class FolderSummary:
 
 
 def run_folder(
-    settings: Settings, *, mode: Mode = "all", date: str | None = None, source: str | None = None
+    settings: Settings,
+    *,
+    mode: Mode = "all",
+    date: str | None = None,
+    source: str | None = None,
+    delete: bool = False,
+    force: bool = False,
 ) -> FolderSummary:
-    """Process what `raw/ready/` holds: all of it, or the segments with records of one UTC day `date`.
+    """Process what `raw/ready/` holds: all of it, or the segments of which something belongs to the UTC day `date`.
 
-    With `etl.workers` above 1 as many processes share the work.
+    With `etl.workers` above 1 as many processes share the work. `delete`: the data of every segment goes once it is
+    placed, that of files put there by hand too. `force`: everything is computed again from the raw data into
+    `processed_dir`, which must not be where it stands already.
 
     Raises:
-        ConfigurationError: `mode` date without a date, or one that is no day.
+        ConfigurationError: `mode` date without a date, or one that is no day; `force` in place.
         NameRefusedError: A folder or file whose name cannot be a lane's or a segment's.
     """
-    span = _span(mode, date)
+    day = Day.parse(date) if mode == "date" else None
     worker = worker_of(settings)
+    if delete:
+        worker = replace(worker, retirement=replace(worker.retirement, sealed=True, adopted=True))
     dead: list[DeadSegment] = []
     wanted = [
-        (manifest.lane, manifest.name)
+        manifest
         for manifest in _manifests(worker, source, dead)
-        if span is None or (manifest.first_capture_ns < span[1] and manifest.last_capture_ns >= span[0])
+        if day is None or meets(manifest, day, worker.options.bar_durations_s)
     ]
-    rows: Counter[str] = Counter()
-    outcomes: list[Outcome] = []
-    for result in _results(worker, wanted, settings.etl.workers):
-        if isinstance(result, DeadSegment):
-            dead.append(result)
-            continue
-        outcomes.append(result)
-        if result.forged:
-            rows.update(result.rows)
+    if force:
+        _refuse_in_place(worker, wanted)
+        worker = worker.recomputing()
+    results = list(_results(worker, wanted, settings.etl.workers))
+    dead += [result for result in results if isinstance(result, DeadSegment)]
+    return _summary([result for result in results if isinstance(result, Outcome)], dead)
+
+
+def _summary(outcomes: list[Outcome], dead: list[DeadSegment]) -> FolderSummary:
     made = [outcome for outcome in outcomes if outcome.forged]
+    rows: Counter[str] = Counter()
+    upkeep: Counter[str] = Counter()
+    for outcome in made:
+        rows.update(outcome.rows)
+    for outcome in outcomes:
+        upkeep.update(asdict(outcome.upkeep))
     return FolderSummary(
         segments=len(outcomes) + len(dead),
         processed=len(made),
@@ -93,58 +118,73 @@ def run_folder(
         records=sum(outcome.records for outcome in made),
         quarantined=sum(outcome.quarantined for outcome in made),
         rows=dict(rows),
+        upkeep={kind: count for kind, count in upkeep.items() if count},
     )
 
 
 def _manifests(worker: Worker, source: str | None, dead: list[DeadSegment]) -> Iterator[Manifest]:
     """Yield the manifest of every segment, lane by lane in name order; one without gets its manifest now."""
-    layout = worker.options.layout
-    for lane, files in segments_by_lane(worker.raw, layout).items():
+    for lane, segments in listed(worker.raw, worker.options.layout).items():
         if source is not None and lane.source != source:
             continue
         before: Manifest | None = None
-        for segment, file in files.items():
-            try:
-                before = worker.manifest(lane, segment)
-            except ObjectNotFoundError:
-                try:
-                    before = adopt(worker.raw, layout, lane, file, before, worker.clock)
-                except PermanentError as error:
-                    dead.append(_dead(worker, lane, segment, error))
-                    continue
-            except ManifestError as error:
-                dead.append(_dead(worker, lane, segment, error))
+        for segment in segments:
+            if _is_on_its_way(worker, segment, segments[-1]):
                 continue
-            yield before
+            try:
+                before = _manifest(worker, segment, before)
+            except PermanentError as error:
+                dead.append(_dead(worker, segment.lane, segment.name, error))
+            else:
+                yield before
 
 
-def _results(worker: Worker, wanted: list[tuple[Lane, str]], processes: int) -> Iterable[Outcome | DeadSegment]:
+def _manifest(worker: Worker, segment: Listed, before: Manifest | None) -> Manifest:
+    if segment.has_manifest or segment.file is None:
+        return worker.manifest(segment.lane, segment.name)
+    return adopt(worker.raw, worker.options.layout, segment.lane, segment.file, before, worker.clock)
+
+
+def _is_on_its_way(worker: Worker, segment: Listed, newest: Listed) -> bool:
+    """Return whether a segmenter is just putting the data of this segment beside its manifest."""
+    if segment.file is not None or is_lost(segment, newest):
+        return False
+    return worker.attempts.committed(segment.lane, segment.name) is None
+
+
+def _refuse_in_place(worker: Worker, wanted: Iterable[Manifest]) -> None:
+    processed_dir, recomputing = worker.options.layout.processed_dir, worker.recomputing()
+    for manifest in wanted:
+        commit = worker.attempts.committed(manifest.lane, manifest.name)
+        is_here = commit and any(part.final_key.startswith(f"{processed_dir}/") for part in commit.parts)
+        if is_here and recomputing.attempts.committed(manifest.lane, manifest.name) is None:
+            raise ConfigurationError(
+                f"etl run --force recomputes into another directory, and what {manifest.lane} {manifest.name} became "
+                f"stands in {processed_dir!r} already: set storage.paths.processed_dir to a new one, such as "
+                f"FLUXFORGE__STORAGE__PATHS__PROCESSED_DIR={processed_dir}_{FEATURE_VERSION}, and run it again"
+            )
+
+
+def _results(worker: Worker, wanted: list[Manifest], processes: int) -> Iterable[Outcome | DeadSegment]:
     if processes == 1 or len(wanted) <= 1:
-        return (_process(worker, lane, segment) for lane, segment in wanted)
+        return (_process(worker, manifest) for manifest in wanted)
     # Spawned, not forked: Arrow's threads do not survive a fork.
     with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return list(pool.map(_process, [worker] * len(wanted), *zip(*wanted, strict=True)))
+        return list(pool.map(_process, [worker] * len(wanted), wanted))
 
 
-def _process(worker: Worker, lane: Lane, segment: str) -> Outcome | DeadSegment:
+def _process(worker: Worker, manifest: Manifest) -> Outcome | DeadSegment:
+    lane, segment = manifest.lane, manifest.name
     try:
         return worker.process(lane, segment)
-    except PermanentError as error:
+    except SegmentLostError as error:
+        if worker.options.layout.is_recomputation:  # nothing is wrong with it: it is there, as it was computed once
+            return DeadSegment(str(lane), segment, _NO_RAW)
+        return _dead(worker, lane, segment, error)
+    except (PermanentError, ObjectNotFoundError) as error:
         return _dead(worker, lane, segment, error)
 
 
-def _dead(worker: Worker, lane: Lane, segment: str, error: PermanentError) -> DeadSegment:
+def _dead(worker: Worker, lane: Lane, segment: str, error: PermanentError | ObjectNotFoundError) -> DeadSegment:
     worker.mark_dead(lane, segment, error)
     return DeadSegment(str(lane), segment, str(error))
-
-
-def _span(mode: Mode, day: str | None) -> tuple[int, int] | None:
-    """Return the ns `[begin, end)` of the day, or None for everything."""
-    if mode == "all":
-        return None
-    try:
-        begin = datetime.strptime(day or "", "%Y-%m-%d").replace(tzinfo=UTC)
-    except ValueError:
-        raise ConfigurationError(f"date: expected a UTC day such as 2026-11-22, was {day!r}") from None
-    end = begin + timedelta(days=1)
-    return int(begin.timestamp()) * _NS, int(end.timestamp()) * _NS

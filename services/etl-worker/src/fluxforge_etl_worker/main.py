@@ -13,6 +13,7 @@ from fluxforge.adapters.system_clock import SystemClock
 from fluxforge.domain.errors import ConfigurationError, UsageError
 from fluxforge.runtime.settings import Settings, load
 from fluxforge.runtime.settings.sources import Backend, StoreLocation
+from fluxforge_etl_worker.retire import Retirement
 from fluxforge_etl_worker.settings import etl_options
 from fluxforge_etl_worker.work import Worker
 
@@ -49,7 +50,8 @@ def worker_of(settings: Settings) -> Worker:
     """
     raw = _store(settings.storage.etl_storage_input, "etl_storage_input")
     output = _store(settings.storage.etl_storage_output, "etl_storage_output")
-    return Worker(raw, output, etl_options(settings), SystemClock())
+    retirement = Retirement(sealed=settings.etl.delete_after_processing, with_disabled=settings.etl.drop_disabled)
+    return Worker(raw, output, etl_options(settings), SystemClock(), retirement)
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -98,9 +100,8 @@ async def _serve(settings: Settings, worker: Worker, shutdown: "Shutdown") -> No
                 hf_emit_interval_s=settings.etl.channels.orderbook.processor_options.hf_emit_interval,
                 keep_books=worker.options.keep_books,
                 disabled=sorted(worker.options.disabled),
+                delete_after_processing=worker.retirement.sealed,
             )
-            if settings.etl.delete_after_processing:
-                events.deletion_deferred()
             await service.run()
         finally:
             await server.close()

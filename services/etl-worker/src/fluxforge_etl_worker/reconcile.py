@@ -2,26 +2,34 @@
 
 from fluxforge.domain.errors import ManifestError, ObjectNotFoundError
 from fluxforge.domain.segment import SealedEvent
-from fluxforge_etl_worker.adopt import segments_by_lane
+from fluxforge_etl_worker.listing import is_lost, listed
 from fluxforge_etl_worker.work import Worker
 
 
 def missing_events(worker: Worker) -> list[SealedEvent]:
     """Return the events of all segments with a manifest that are neither placed nor dead, in order of lane and name.
 
-    A file without manifest is no sealed segment: `etl run` adopts it. A manifest that cannot be read is left to its own
-    event.
+    A file without manifest is no sealed segment: `etl run` adopts it. A manifest without file is one whose data is on
+    its way, or is committed and to be placed, or is lost: whoever takes the latter finds so. A manifest that cannot be
+    read is left to its own event.
     """
     found = []
-    for lane, files in segments_by_lane(worker.raw, worker.options.layout).items():
-        for segment in files:
-            if worker.attempts.is_placed(lane, segment) or worker.is_dead(lane, segment):
+    for lane, segments in listed(worker.raw, worker.options.layout).items():
+        placed = worker.placed(lane)
+        for segment in segments:
+            if not segment.has_manifest or segment.name in placed or worker.is_dead(lane, segment.name):
+                continue
+            if (
+                segment.file is None
+                and not is_lost(segment, segments[-1])
+                and worker.attempts.committed(lane, segment.name) is None
+            ):
                 continue
             try:
-                manifest = worker.manifest(lane, segment)
+                manifest = worker.manifest(lane, segment.name)
             except (ObjectNotFoundError, ManifestError):
                 continue
             found.append(
-                SealedEvent(str(lane), segment, manifest.size_bytes, manifest.records, manifest.last_capture_ns)
+                SealedEvent(str(lane), segment.name, manifest.size_bytes, manifest.records, manifest.last_capture_ns)
             )
     return found

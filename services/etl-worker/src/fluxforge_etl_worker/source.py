@@ -2,16 +2,15 @@
 
 import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import IO, Final, cast
 
 import zstandard
 from typing_extensions import override
 
-from fluxforge.domain.control import Control, Event
 from fluxforge.domain.errors import RecordError, SegmentCorruptError
 from fluxforge.domain.layout import Layout
-from fluxforge.domain.record import CONTROL_CHANNEL, read_data, read_envelope
+from fluxforge.domain.record import read_envelope
 from fluxforge.domain.segment import Manifest
 from fluxforge.ports.store import Store
 
@@ -56,27 +55,34 @@ def sealed_chunks(store: Store, layout: Layout, manifest: Manifest) -> Iterator[
         raise SegmentCorruptError(key, f"sha256 {manifest.sha256}", checksum.hexdigest())
 
 
-def boots_stopped_at_end(store: Store, key: str) -> frozenset[str]:
-    """Return the boots whose `stopped` record stands near the end of a segment.
+def chunks_since(chunks: Iterable[bytes], begin_ns: int) -> Iterator[bytes]:
+    """Yield the chunks of records whose capture_ns rises, from the first on that holds a record from `begin_ns` on.
 
-    Raises:
-        ObjectNotFoundError: There is no such segment.
+    What comes before is not parsed but for a line per chunk. The first chunk that is yielded begins with a line.
     """
-    tail = b""
-    for chunk in segment_chunks(store, key):
-        tail = (tail + chunk)[-CHUNK_BYTES:]
-    return frozenset(boot for line in tail.split(b"\n") if (boot := _stopped_boot(line)))
+    rest = b""
+    chunks = iter(chunks)
+    for chunk in chunks:
+        whole, newline, torn = (rest + chunk).rpartition(b"\n")
+        last_ns = _last_capture_ns(whole)
+        if last_ns is not None and last_ns >= begin_ns:
+            yield whole + newline + torn
+            yield from chunks
+            return
+        rest = torn
+    yield rest
 
 
-def _stopped_boot(line: bytes) -> str | None:
-    if b'"stopped"' not in line:
-        return None
-    try:
-        envelope = read_envelope(line)
-        is_control = envelope.channel == CONTROL_CHANNEL
-        return envelope.boot if is_control and Control.from_json(read_data(line)).event is Event.STOPPED else None
-    except RecordError:
-        return None  # a cut or bad line; the segment's own processing names it
+def _last_capture_ns(lines: bytes) -> int | None:
+    """Return the capture time of the last line that is a record; None where none is."""
+    end = len(lines)
+    while end > 0:
+        begin = lines.rfind(b"\n", 0, end) + 1
+        try:
+            return read_envelope(lines[begin:end]).capture_ns
+        except RecordError:
+            end = begin - 1
+    return None
 
 
 class _StoredObject(io.RawIOBase):

@@ -1,27 +1,42 @@
 """Work on one segment, from its manifest to its parts in their place; safe to run twice, at once, or after a kill."""
 
+import contextlib
 import secrets
-from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import Final
 
 import orjson
 
 from fluxforge.domain.commit import CommitRecord
-from fluxforge.domain.errors import ObjectExistsError, ObjectNotFoundError, PermanentError
+from fluxforge.domain.errors import ObjectExistsError, ObjectNotFoundError, PermanentError, SegmentCorruptError
 from fluxforge.domain.lane import Lane
+from fluxforge.domain.layout import PLACED_SUFFIX
 from fluxforge.domain.segment import Manifest
 from fluxforge.ports.clock import Clock
 from fluxforge.ports.store import Store
 from fluxforge_etl_worker.attempts import Attempts, PartLostError
+from fluxforge_etl_worker.contexts import Contexts
 from fluxforge_etl_worker.features.registry import FEATURE_VERSION
 from fluxforge_etl_worker.pipeline import Forged, forge, quarantine_lines
+from fluxforge_etl_worker.retire import Retirement
 from fluxforge_etl_worker.schemas import SCHEMA_VERSION
 from fluxforge_etl_worker.settings import EtlOptions
-from fluxforge_etl_worker.source import boots_stopped_at_end, sealed_chunks
+from fluxforge_etl_worker.source import sealed_chunks
+from fluxforge_etl_worker.upkeep import Upkeep
 
 SOFTWARE: Final = f"fluxforge-etl-worker {version('fluxforge-etl-worker')}"
+
+
+class SegmentLostError(PermanentError):
+    """A segment whose manifest stands, whose data does not, and of which there is no commit record."""
+
+    def __init__(self, lane: Lane, segment: str) -> None:
+        super().__init__(
+            f"{lane} {segment}: its data is gone from storage and nothing was committed of it; put the file back and "
+            "remove its mark under dead/"
+        )
+        self.segment = segment
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +50,7 @@ class Outcome:
     quarantined: int
     rows: dict[str, int]
     size_bytes: int
+    upkeep: Upkeep
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +61,12 @@ class Worker:
     output: Store
     options: EtlOptions
     clock: Clock
+    retirement: Retirement = field(default_factory=Retirement)
+
+    def recomputing(self) -> "Worker":
+        """Return the worker that recomputes into its `processed_dir`, under commits of its own; it deletes nothing."""
+        options = replace(self.options, layout=self.options.layout.recomputation())
+        return replace(self, options=options, retirement=Retirement())
 
     @property
     def attempts(self) -> Attempts:
@@ -62,28 +84,49 @@ class Worker:
         return Manifest.from_json(self.raw.read(key), what=key)
 
     def process(self, lane: Lane, segment: str) -> Outcome:
-        """Make the parts of a segment stand in their place, whatever of it was done before.
+        """Make the parts of a segment stand in their place, whatever of it was done before, and retire its data.
 
         Raises:
             PermanentError: Its bytes, its commit or its parts are not what they must be.
-            ObjectNotFoundError: Neither it nor a finished commit of it stands.
+            ObjectNotFoundError: Neither its manifest nor a finished commit of it stands.
         """
-        attempts = self.attempts
+        attempts, contexts = self.attempts, Contexts(self.raw, self.options.layout, self.options)
         commit = attempts.committed(lane, segment)
-        if commit and attempts.is_placed(lane, segment):
-            return _outcome(commit, size_bytes=0, forged=False)
-        manifest = self.manifest(lane, segment)
         mine = False
+        try:
+            manifest = self.manifest(lane, segment)
+        except ObjectNotFoundError:
+            if commit and attempts.is_placed(lane, segment):
+                return _outcome(commit, contexts.upkeep, size_bytes=0, forged=False)
+            raise
         if commit is None:
-            mine, commit = self._commit(manifest)
+            mine, commit = self._commit(manifest, contexts)
         attempts.check_identity(commit, manifest.identity, lane)
+        if not attempts.is_placed(lane, segment):
+            commit = self._place(manifest, commit, contexts)
+        self._retire(manifest, commit, contexts)
+        return _outcome(commit, contexts.upkeep, size_bytes=manifest.size_bytes, forged=mine)
+
+    def _place(self, manifest: Manifest, commit: CommitRecord, contexts: Contexts) -> CommitRecord:
         while True:
             try:
-                attempts.place(lane, commit)
+                self.attempts.place(manifest.lane, commit)
             except PartLostError as error:
-                commit = self._commit_again(manifest, commit, error)
+                commit = self._commit_again(manifest, commit, error, contexts)
             else:
-                return _outcome(commit, size_bytes=manifest.size_bytes, forged=mine)
+                return commit
+
+    def _retire(self, manifest: Manifest, commit: CommitRecord, contexts: Contexts) -> None:
+        """Delete the data of a segment that is placed, where it may go, and the tails that nobody asks for any more.
+
+        The manifest stays (ADR-0007), and the data until the segment's tail stands.
+        """
+        key = self.options.layout.segment_key(manifest.lane, manifest.file)
+        is_allowed = self.retirement.allows(manifest, commit)
+        if is_allowed and self.raw.size(key) is not None and contexts.ensure(manifest):
+            self.raw.delete(key)
+            contexts.upkeep.raw_deleted += 1
+        contexts.sweep(manifest)
 
     def mark_dead(self, lane: Lane, segment: str, error: Exception) -> bytes:
         """Mark a segment that cannot be processed, and return the mark; one that stands is left as it is."""
@@ -108,11 +151,29 @@ class Worker:
         """Return whether a segment is marked as one that cannot be processed."""
         return self.raw.size(self.options.layout.dead_key(lane, segment)) is not None
 
-    def _commit(self, manifest: Manifest) -> tuple[bool, CommitRecord]:
+    def placed(self, lane: Lane) -> frozenset[str]:
+        """Return the names of all segments of a lane whose parts stand in their place."""
+        keys = self.raw.keys(self.options.layout.commit_prefix(lane))
+        names = (key.rpartition("/")[2] for key in keys)
+        return frozenset(name.removesuffix(PLACED_SUFFIX) for name in names if name.endswith(PLACED_SUFFIX))
+
+    def _commit(self, manifest: Manifest, contexts: Contexts) -> tuple[bool, CommitRecord]:
         """Compute and commit; return whether ours is the commit that stands, and that one."""
-        forged = self._forge(manifest)
+        recomputed = self._recomputed(manifest)
+        if recomputed is not None:
+            with contextlib.suppress(ObjectExistsError):
+                self.raw.create(self.options.layout.commit_key(manifest.lane, manifest.name), recomputed.to_json())
+            return False, self._standing(manifest)
+        try:
+            forged = self._forge(manifest, contexts)
+        except ObjectNotFoundError as error:
+            commit = self.attempts.committed(manifest.lane, manifest.name)
+            if commit is None:
+                raise SegmentLostError(manifest.lane, manifest.name) from error
+            return False, commit  # another worker was quicker, and deleted the data
         if forged.bad:
             self._quarantine(manifest, forged)
+        contexts.store(forged.tail)
         commit = CommitRecord(
             lane=str(manifest.lane),
             segment=manifest.name,
@@ -129,12 +190,23 @@ class Worker:
             disabled_channels=forged.disabled,
         )
         if self.attempts.commit(manifest.lane, commit):
+            contexts.upkeep.resent_trades += forged.resent
             return True, commit
         return False, self._standing(manifest)
 
-    def _commit_again(self, manifest: Manifest, commit: CommitRecord, error: PartLostError) -> CommitRecord:
+    def _recomputed(self, manifest: Manifest) -> CommitRecord | None:
+        """Return what a recomputation into the same `processed_dir` made of a segment: its parts are there already."""
+        layout = self.options.layout
+        if layout.is_recomputation:
+            return None
+        commit = Attempts(self.raw, self.output, layout.recomputation()).committed(manifest.lane, manifest.name)
+        return replace(commit, attempt=1) if commit and commit.identity == manifest.identity else None
+
+    def _commit_again(
+        self, manifest: Manifest, commit: CommitRecord, error: PartLostError, contexts: Contexts
+    ) -> CommitRecord:
         token = f"{commit.attempt + 1}-{secrets.token_hex(4)}"
-        parts = self.attempts.write(manifest, self._forge(manifest).parts, token)
+        parts = self.attempts.write(manifest, self._forge(manifest, contexts).parts, token)
         again = self.attempts.recomputed(commit, error.lost, parts)
         kept = {part.temp_key for part in again.parts}
         for part in parts:
@@ -148,23 +220,17 @@ class Worker:
             raise PermanentError(f"commit of {manifest.lane} {manifest.name} was there and is gone")
         return commit
 
-    def _forge(self, manifest: Manifest) -> Forged:
-        return forge(
-            manifest,
-            self.options,
-            lambda: sealed_chunks(self.raw, self.options.layout, manifest),
-            lambda: self._stopped_before(manifest),
-        )
-
-    def _stopped_before(self, manifest: Manifest) -> Collection[str] | None:
-        if manifest.previous is None:
-            return None
-        layout, lane = self.options.layout, manifest.lane
+    def _forge(self, manifest: Manifest, contexts: Contexts) -> Forged:
         try:
-            previous = self.manifest(lane, manifest.previous.name)
-            return boots_stopped_at_end(self.raw, layout.segment_key(lane, previous.file))
-        except ObjectNotFoundError:
-            return None
+            return forge(
+                manifest,
+                self.options,
+                lambda: sealed_chunks(self.raw, self.options.layout, manifest),
+                lambda: contexts.before(manifest),
+            )
+        except SegmentCorruptError as error:
+            contexts.mark_dead(manifest.lane, manifest.name, str(error))
+            raise
 
     def _quarantine(self, manifest: Manifest, forged: Forged) -> None:
         key = self.options.layout.quarantine_key(manifest.lane, manifest.name)
@@ -174,8 +240,8 @@ class Worker:
             return  # the same lines of the same bytes, from an attempt that ended before its commit
 
 
-def _outcome(commit: CommitRecord, *, size_bytes: int, forged: bool) -> Outcome:
+def _outcome(commit: CommitRecord, upkeep: Upkeep, *, size_bytes: int, forged: bool) -> Outcome:
     rows: dict[str, int] = {}
     for part in commit.parts:
         rows[str(part.dataset)] = rows.get(part.dataset, 0) + part.rows
-    return Outcome(commit.lane, commit.segment, forged, commit.records, commit.quarantined, rows, size_bytes)
+    return Outcome(commit.lane, commit.segment, forged, commit.records, commit.quarantined, rows, size_bytes, upkeep)

@@ -23,9 +23,18 @@ FluxForgeError
     └── DurabilityError         an fsync failed or the bus does not sync: what was written cannot be trusted
 """
 
+from collections.abc import Callable
+
+from typing_extensions import override
+
 
 class FluxForgeError(Exception):
-    """Any error FluxForge raises on purpose."""
+    """Any error FluxForge raises on purpose. It crosses process boundaries with its fields."""
+
+    @override
+    def __reduce__(self) -> tuple[Callable[..., "FluxForgeError"], tuple[object, ...]]:
+        """Return how to make it again elsewhere: not through the constructor, which takes fields and not the text."""
+        return _made_again, (type(self), self.args, self.__dict__)
 
 
 class TransientError(FluxForgeError):
@@ -170,3 +179,9 @@ class LaneBrokenError(FatalError):
 
 class DurabilityError(FatalError):
     """What was written cannot be trusted to stand after a power cut."""
+
+
+def _made_again(kind: type[FluxForgeError], args: tuple[object, ...], fields: dict[str, object]) -> FluxForgeError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(fields)
+    return error

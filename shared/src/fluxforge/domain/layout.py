@@ -1,27 +1,43 @@
 """The layout: where everything stands below the stores; the only builder of these keys.
 
-On the segments' store: raw/, commits/, tails/, quarantine/, dead/. On the output store: processed/, .tmp/, .locks/,
-journal/. Keys are relative, separated by `/`.
+On the segments' store: raw/, commits/, tails/, quarantine/, dead/, and the latter four again for each recomputation
+below recomputed/<processed_dir>/. On the output store: processed/, .tmp/, .locks/, journal/. Keys are relative,
+separated by `/`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
+from fluxforge.domain.instrument import encode_component
 from fluxforge.domain.lane import Lane
 
 TMP: Final = ".tmp"
 MANIFEST_SUFFIX: Final = ".manifest.json"
-_COMMITS: Final = "commits"
+DATA_SUFFIXES: Final = (".ndjson", ".ndjson.zst")
+PLACED_SUFFIX: Final = ".placed"
+_RECOMPUTED: Final = "recomputed"
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The configurable directory names, and every key built from them."""
+    """The configurable directory names, and every key built from them.
+
+    `is_recomputation`: everything that says what became of a segment stands apart, under the name of `processed_dir`.
+    """
 
     raw_dir: str = "raw"
     active_subdir: str = "active"
     ready_subdir: str = "ready"
     processed_dir: str = "processed"
+    is_recomputation: bool = False
+
+    def recomputation(self) -> "Layout":
+        """Return the layout of a recomputation into `processed_dir`: the same segments, other commits and marks."""
+        return replace(self, is_recomputation=True)
+
+    @property
+    def _apart(self) -> str:
+        return f"{_RECOMPUTED}/{encode_component(self.processed_dir)}/" if self.is_recomputation else ""
 
     def active_prefix(self, lane: Lane) -> str:
         """Return where open segments of a lane stand, below the scratch directory; one folder per owner inside."""
@@ -42,20 +58,21 @@ class Layout:
 
     def commit_prefix(self, lane: Lane | None = None) -> str:
         """Return where commit records stand: of one lane, or of all."""
-        return f"{_COMMITS}/{lane}" if lane else _COMMITS
+        root = f"{self._apart}commits"
+        return f"{root}/{lane}" if lane else root
 
     def commit_key(self, lane: Lane, segment: str, attempt: int = 1) -> str:
         """Return the key of a segment's commit record; recomputations from attempt 2 on supersede the one before."""
         suffix = "" if attempt == 1 else f".r{attempt}"
-        return f"{_COMMITS}/{lane}/{segment}{suffix}.json"
+        return f"{self.commit_prefix(lane)}/{segment}{suffix}.json"
 
     def placed_key(self, lane: Lane, segment: str) -> str:
         """Return the key of the mark that all parts of a segment stand in their place."""
-        return f"{_COMMITS}/{lane}/{segment}.placed"
+        return f"{self.commit_prefix(lane)}/{segment}{PLACED_SUFFIX}"
 
     def quarantine_key(self, lane: Lane, segment: str) -> str:
         """Return the key of the lines of a segment that were no records."""
-        return f"quarantine/{lane}/{segment}.ndjson"
+        return f"{self._apart}quarantine/{lane}/{segment}.ndjson"
 
     def dead_key(self, lane: Lane, segment: str) -> str:
         """Return the key of the mark of a segment that cannot be processed."""
@@ -63,20 +80,25 @@ class Layout:
 
     def dead_prefix(self, lane: Lane) -> str:
         """Return where the marks of a lane's segments that cannot be processed stand."""
-        return f"dead/{lane}"
+        return f"{self._apart}dead/{lane}"
 
     def tail_key(self, lane: Lane, segment: str) -> str:
         """Return the key of a segment's tail sidecar."""
-        return f"tails/{lane}/{segment}.tail.arrow"
+        return f"{self._apart}tails/{lane}/{segment}.tail.arrow"
+
+    def tail_dead_key(self, lane: Lane, segment: str) -> str:
+        """Return the key of the mark that nobody will ever know a segment's tail."""
+        return f"{self._apart}tails/{lane}/{segment}.tail.dead"
 
     def attempt_prefix(self, lane: Lane, segment: str, attempt: str) -> str:
         """Return where one attempt at a segment writes its parts before they are placed."""
-        return f"{TMP}/{lane}_{segment}.{attempt}"
+        apart = f"{encode_component(self.processed_dir)}+" if self.is_recomputation else ""
+        return f"{TMP}/{apart}{lane}_{segment}.{attempt}"
 
 
 def segment_of_file(file: str) -> str | None:
     """Return the segment id of a file name such as `x.ndjson` or `x.ndjson.zst`; None for any other file."""
-    for suffix in (".ndjson", ".ndjson.zst"):
+    for suffix in DATA_SUFFIXES:
         if file.endswith(suffix) and len(file) > len(suffix):
             return file[: -len(suffix)]
     return None

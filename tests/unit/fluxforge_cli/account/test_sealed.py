@@ -93,3 +93,17 @@ def test_the_newest_commit_counts_and_the_state_says_how_far_it_came() -> None:
     store.create(LAYOUT.commit_key(LANE, one.name, 2), commit(one, attempt=2, lost=2).to_json())
     store.create(LAYOUT.placed_key(LANE, one.name), b"")
     assert state(segments(store, LAYOUT)[0]) == "in Parquet, 2 quarantined"
+
+
+def test_a_segment_whose_data_was_deleted_counts_by_its_manifest() -> None:
+    one = manifest("segment_20261122T10_00001", feed("trades", "A-B", "new", 3))
+    store = store_with(one)
+    store.create(LAYOUT.commit_key(LANE, one.name), commit(one).to_json())
+    store.create(LAYOUT.placed_key(LANE, one.name), b"")
+    before = sealed(segments(store, LAYOUT), {"new"})
+    store.delete(LAYOUT.segment_key(LANE, one.file))
+    found = segments(store, LAYOUT)
+    assert sealed(found, {"new"}) == before == {("binance", "trades", "A-B"): 3}
+    assert state(found[0]) == "in Parquet, raw deleted"
+    store.delete(LAYOUT.commit_key(LANE, one.name))
+    assert state(segments(store, LAYOUT)[0]) == "sealed, raw lost"

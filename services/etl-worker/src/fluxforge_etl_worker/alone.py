@@ -1,0 +1,98 @@
+"""Alone: one segment worked on in a process that does nothing else, so that what it breaks condemns nobody else.
+
+Kept: a process that somebody ended from outside condemns nothing. It ignores the signals of a drain, ends when its
+parent does, and its death counts only once the parent has outlived it.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+from multiprocessing.connection import Connection
+from typing import Final
+
+from fluxforge.domain.errors import (
+    FatalError,
+    FluxForgeError,
+    ObjectNotFoundError,
+    PermanentError,
+    TransientError,
+)
+from fluxforge.domain.lane import Lane
+from fluxforge_etl_worker.work import Outcome, Worker
+
+# Whoever kills a whole service kills parent and child, in any order: the parent must live on for this long.
+_OUTLIVED_S: Final = 2.0
+_FROM_OUTSIDE: Final = frozenset({-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP})
+
+
+class DiedAloneError(PermanentError):
+    """A segment that ended, by itself, the process that worked on nothing else."""
+
+    def __init__(self, segment: str, how: str) -> None:
+        super().__init__(f"{segment} ended the process that worked on it alone: {how}")
+        self.segment = segment
+        self.how = how
+
+
+class ProcessUnavailableError(TransientError):
+    """A process could not be started, or was ended from outside; nothing is known of its segment."""
+
+
+def process_alone(worker: Worker, lane: Lane, segment: str) -> Outcome:
+    """Do what `worker.process` does, in a process of its own.
+
+    Raises:
+        DiedAloneError: The process died by itself.
+        ProcessUnavailableError: It could not be started, or somebody ended it.
+    """
+    context = multiprocessing.get_context("spawn")  # Arrow's threads do not survive a fork
+    ours, theirs = context.Pipe(duplex=False)
+    child = context.Process(target=_work, args=(theirs, worker, lane, segment), name=f"alone-{segment}")
+    try:
+        child.start()
+    except OSError as error:
+        raise ProcessUnavailableError(f"no process for {lane} {segment} alone: {error}") from error
+    theirs.close()
+    with ours:
+        try:
+            result: Outcome | FluxForgeError = ours.recv()
+        except EOFError:
+            child.join()
+            raise _death(f"{lane} {segment}", child.exitcode) from None
+    child.join()
+    if isinstance(result, FluxForgeError):
+        raise result
+    return result
+
+
+def _death(segment: str, exitcode: int | None) -> DiedAloneError | ProcessUnavailableError:
+    if exitcode in _FROM_OUTSIDE:
+        return ProcessUnavailableError(f"the process that worked on {segment} alone was ended by a signal")
+    threading.Event().wait(_OUTLIVED_S)
+    if exitcode is not None and exitcode < 0:
+        return DiedAloneError(segment, f"killed: {signal.strsignal(-exitcode)}")
+    return DiedAloneError(segment, f"exit code {exitcode}")
+
+
+def _work(result: Connection, worker: Worker, lane: Lane, segment: str) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # a drain waits for us; who wants an end ends our parent
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    result.send(_outcome(worker, lane, segment))
+
+
+def _outcome(worker: Worker, lane: Lane, segment: str) -> Outcome | FluxForgeError:
+    try:
+        return worker.process(lane, segment)
+    except (TransientError, PermanentError, FatalError, ObjectNotFoundError) as error:
+        return error
+    except Exception as error:  # noqa: BLE001 - whatever it is, it would end every worker that takes this segment
+        return DiedAloneError(f"{lane} {segment}", f"{type(error).__name__}: {error}")
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)

@@ -1,0 +1,44 @@
+import pytest
+
+from fluxforge.adapters.memory.store import MemoryStore
+from fluxforge.domain.errors import NameRefusedError
+from fluxforge.domain.layout import Layout
+from fluxforge_etl_worker.listing import Listed, is_lost, listed
+from tests.unit.fluxforge_etl_worker.samples import LANE
+
+READY = "raw/ready/ccxt/binance-0of1"
+
+
+def store_of(*keys: str) -> MemoryStore:
+    store = MemoryStore()
+    for key in keys:
+        store.create(key, b"")
+    return store
+
+
+def test_a_segment_is_known_by_its_manifest_by_its_data_or_by_both():
+    store = store_of(
+        f"{READY}/b.ndjson.zst", f"{READY}/b.manifest.json", f"{READY}/a.manifest.json", f"{READY}/c.ndjson"
+    )
+    assert listed(store, Layout()) == {
+        LANE: [
+            Listed(LANE, "a", None, has_manifest=True),
+            Listed(LANE, "b", "b.ndjson.zst", has_manifest=True),
+            Listed(LANE, "c", "c.ndjson", has_manifest=False),
+        ]
+    }
+
+
+def test_data_is_lost_unless_it_may_be_on_its_way():
+    (segments,) = listed(store_of(f"{READY}/a.manifest.json", f"{READY}/b.manifest.json"), Layout()).values()
+    assert [is_lost(segment, segments[-1]) for segment in segments] == [True, False]
+
+
+@pytest.mark.parametrize("file", ["a b.ndjson", "a b.manifest.json", ".ndjson.ndjson"])
+def test_a_name_that_may_not_stand_in_a_parts_name_is_refused(file):
+    with pytest.raises(NameRefusedError):
+        listed(store_of(f"{READY}/{file}"), Layout())
+
+
+def test_other_files_are_left_alone():
+    assert listed(store_of(f"{READY}/notes.txt"), Layout()) == {}
