@@ -8,6 +8,7 @@ import pytest
 from fluxforge.domain.commit import CommitRecord
 from fluxforge.domain.errors import LaneBrokenError, SegmentCorruptError
 from fluxforge_segmenter.contents import Tail
+from fluxforge_segmenter.reconcile import publish_missing
 from fluxforge_segmenter.recover import recover, restore_recent
 from tests.traffic import LANE, Traffic, audit, manifests
 from tests.unit.fluxforge_segmenter.world import World
@@ -67,6 +68,49 @@ async def test_after_raw_is_gone_the_commit_record_tells_where_to_go_on(world: W
     await world.put([traffic.block()])
     await world.drain()
     assert [manifest.first for manifest in manifests(world.data)] == [5]
+
+
+def retire(world: World) -> None:
+    """Commit every segment and delete its data, as an ETL worker does."""
+    for manifest in manifests(world.data):
+        commit = CommitRecord(
+            str(LANE), manifest.name, manifest.identity, 1, (), 12, 0, manifest.feeds, 1, 1, "test", 1
+        )
+        world.store.create(world.layout.commit_key(LANE, manifest.name), commit.to_json())
+        world.store.delete(world.layout.segment_key(LANE, manifest.file))
+
+
+async def test_segments_whose_data_was_deleted_are_neither_put_again_nor_announced_again(world: World) -> None:
+    traffic = await sealed(world)
+    last = manifests(world.data)[-1]
+    retire(world)
+    before = set(world.store.keys(world.layout.ready_prefix(LANE)))
+    announced = dict(world.announced())
+    tools = await world.tools()
+    assert await recover(tools, world.workspace(tools)) == Tail.of(last)
+    work = await world.bus.work()
+    world.server.work.clear()
+    await publish_missing(tools, work.backlog)
+    assert set(world.store.keys(world.layout.ready_prefix(LANE))) == before
+    assert world.announced() == announced
+    await world.put([traffic.block()])
+    await world.drain()
+    assert manifests(world.data)[-1].first == last.last + 1
+    assert manifests(world.data)[-1].previous == Tail.of(last).previous
+
+
+async def test_a_lane_without_state_goes_on_behind_a_segment_whose_data_was_deleted(world: World) -> None:
+    traffic = await sealed(world)
+    last = manifests(world.data)[-1]
+    retire(world)
+    half_placed = replace(last, name="segment_20251209T14_00099", file="segment_20251209T14_00099.ndjson", last=99)
+    world.store.create(world.layout.manifest_key(LANE, half_placed.name), half_placed.to_json())
+    del world.server.states[str(LANE)]
+    await world.bus.states.create(LANE)
+    await world.put([traffic.block()])
+    await world.drain()
+    made = [manifest for manifest in manifests(world.data) if manifest.name not in {last.name, half_placed.name}][-1]
+    assert (made.first, made.previous) == (last.last + 1, Tail.of(last).previous)
 
 
 async def test_without_manifest_commit_and_stream_nobody_knows_where_to_go_on(world: World) -> None:

@@ -125,17 +125,27 @@ class Shelf:
     def names(self) -> list[str]:
         """Return the names of all visible segments, in order."""
         keys = set(self._store.keys(self._layout.ready_prefix(self._lane)))
-        names = [key.rpartition("/")[2].removesuffix(MANIFEST_SUFFIX) for key in keys if key.endswith(MANIFEST_SUFFIX)]
+        names = [_name(key, MANIFEST_SUFFIX) for key in keys if key.endswith(MANIFEST_SUFFIX)]
         return sorted(
             name
             for name in names
             if any(self._layout.segment_key(self._lane, f"{name}{form.suffix}") in keys for form in Compression)
         )
 
+    def sealed(self) -> list[str]:
+        """Return the names of all segments that were sealed, in order: visible ones, and those whose data is deleted.
+
+        Data is deleted only of what is committed; a manifest alone is a seal that nobody has carried out.
+        """
+        keys = self._store.keys(self._layout.ready_prefix(self._lane))
+        manifests = {_name(key, MANIFEST_SUFFIX) for key in keys if key.endswith(MANIFEST_SUFFIX)}
+        commits = {_name(key, ".json") for key in self._store.keys(self._layout.commit_prefix(self._lane))}
+        return sorted({*self.names(), *(manifests & commits)})
+
     def settled(self) -> set[str]:
         """Return the names of segments that are committed or marked dead."""
         prefixes = (self._layout.commit_prefix(self._lane), self._layout.dead_prefix(self._lane))
-        return {key.rpartition("/")[2].removesuffix(".json") for prefix in prefixes for key in self._store.keys(prefix)}
+        return {_name(key, ".json") for prefix in prefixes for key in self._store.keys(prefix)}
 
     def _read(self, key: str) -> bytes | None:
         try:
@@ -148,3 +158,7 @@ class Shelf:
         while chunk := self._store.read(key, offset=offset, length=_CHUNK_BYTES):
             yield chunk
             offset += len(chunk)
+
+
+def _name(key: str, suffix: str) -> str:
+    return key.rpartition("/")[2].removesuffix(suffix)

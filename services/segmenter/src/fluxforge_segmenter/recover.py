@@ -95,8 +95,8 @@ async def _first_state(tools: LaneTools) -> LaneState:
 
 
 def _newest(tools: LaneTools) -> Manifest | None:
-    """Return the manifest of the lane's last segment in storage that came from a stream; adopted files have epoch 0."""
-    for name in reversed(tools.shelf.names()):
+    """Return the manifest of the lane's last sealed segment that came from a stream; adopted files have epoch 0."""
+    for name in reversed(tools.shelf.sealed()):
         manifest = tools.shelf.manifest(name)
         if manifest is not None and manifest.epoch > 0:
             return manifest
@@ -110,7 +110,7 @@ async def _tail_before(tools: LaneTools, seal: Sealing) -> Tail:
         return await _tail_of(tools, before[-1])
     if seal.epoch == 1 and seal.first == 1:
         return Tail()
-    names = await tools.patience.disk(lambda: [name for name in tools.shelf.names() if name < seal.name])
+    names = await tools.patience.disk(lambda: [name for name in tools.shelf.sealed() if name < seal.name])
     manifest = await tools.patience.disk(lambda: tools.shelf.manifest(names[-1])) if names else None
     if manifest is None or (manifest.epoch, manifest.last + 1) != (seal.epoch, seal.first):
         raise LaneBrokenError(str(tools.lane), f"the segment before {seal.name} is not in storage; put it back")
