@@ -8,7 +8,6 @@ import numpy as np
 
 from fluxforge_etl_worker.columns import (
     ABSENT_MS,
-    F64,
     I64,
     BookColumns,
     GenericRows,
@@ -20,20 +19,20 @@ from fluxforge_etl_worker.columns import (
     TradeColumns,
 )
 from fluxforge_etl_worker.heads import Tail
-from fluxforge_etl_worker.payloads import Trade
+from fluxforge_etl_worker.payloads import Book, Trade
 from fluxforge_etl_worker.schemas import TICKER_FIELDS
 
 _PAIR_BYTES: Final = 16
 
 
 def book_columns(
-    instrument: Instrument, tails: Sequence[Tail], boots: Sequence[str], payloads: Sequence[tuple[bytes, bytes]]
+    instrument: Instrument, tails: Sequence[Tail], boots: Sequence[str], payloads: Sequence[Book]
 ) -> BookColumns:
     """Return the books of buffers of (price, size) doubles; levels of size 0 are no levels and are left out."""
     keys, order = _ordered(tails, boots)
     payloads = [payloads[i] for i in order] if order is not None else payloads
-    bids, asks = (_side([payload[side] for payload in payloads]) for side in (0, 1))
-    return BookColumns(instrument, keys, bids, asks)
+    bids, asks = zip(*payloads, strict=True)
+    return BookColumns(instrument, keys, _side(bids), _side(asks))
 
 
 def trade_columns(
@@ -45,20 +44,20 @@ def trade_columns(
     tails = [tails[i] for i in order] if order is not None else tails
     trades, rows, idx = _flat(payloads)
     keys = keys.take(rows)
-    own_ms = np.array([ABSENT_MS if t.exchange_ms is None else t.exchange_ms for t in trades], dtype=np.int64)
-    kinds = _objects([tail.source_kind for tail in tails])
+    _, _, _, kinds, snapshots = zip(*tails, strict=True)
+    ids, sides, prices, amounts, costs, takers, own_ms = zip(*trades, strict=True) if trades else ((),) * 7
     return TradeColumns(
         instrument,
-        Keys(keys.capture_ns, own_ms, keys.seq, keys.boot),
+        Keys(keys.capture_ns, _times(own_ms), keys.seq, keys.boot),
         idx,
-        trade_id=_objects([t.trade_id for t in trades]),
-        side=_objects([t.side for t in trades]),
-        price=_floats([t.price for t in trades]),
-        amount=_floats([t.amount for t in trades]),
-        cost=_floats([t.cost for t in trades]),
-        taker_or_maker=_objects([t.taker_or_maker for t in trades]),
-        source_kind=kinds[rows],
-        snapshot=np.array([tail.snapshot for tail in tails], dtype=np.bool_)[rows],
+        trade_id=_objects(ids),
+        side=_objects(sides),
+        price=np.array(prices, dtype=np.float64),
+        amount=np.array(amounts, dtype=np.float64),
+        cost=np.array(costs, dtype=np.float64),
+        taker_or_maker=_objects(takers),
+        source_kind=_objects(kinds)[rows],
+        snapshot=np.array(snapshots, dtype=np.bool_)[rows],
     )
 
 
@@ -89,11 +88,9 @@ def generic_rows(
 
 def _ordered(tails: Sequence[Tail], boots: Sequence[str]) -> tuple[Keys, I64 | None]:
     """Return the keys in capture order, and the order they had to be put in, None where they stood in it."""
+    seqs, capture_ns, exchange_ms, _, _ = zip(*tails, strict=True)
     keys = Keys(
-        np.array([tail.capture_ns for tail in tails], dtype=np.int64),
-        np.array([ABSENT_MS if tail.exchange_ms is None else tail.exchange_ms for tail in tails], dtype=np.int64),
-        np.array([tail.seq for tail in tails], dtype=np.int64),
-        _objects(boots),
+        np.array(capture_ns, dtype=np.int64), _times(exchange_ms), np.array(seqs, dtype=np.int64), _objects(boots)
     )
     if bool((np.diff(keys.capture_ns) > 0).all()):
         return keys, None
@@ -101,8 +98,8 @@ def _ordered(tails: Sequence[Tail], boots: Sequence[str]) -> tuple[Keys, I64 | N
     return keys.take(order), order
 
 
-def _side(buffers: Sequence[bytes]) -> Side:
-    counts = np.array([memoryview(buffer).nbytes for buffer in buffers], dtype=np.int64) // _PAIR_BYTES
+def _side(buffers: Sequence[memoryview]) -> Side:
+    counts = np.array([buffer.nbytes for buffer in buffers], dtype=np.int64) // _PAIR_BYTES
     offsets = np.zeros(len(buffers) + 1, dtype=np.int64)
     np.cumsum(counts, out=offsets[1:])
     pairs = np.frombuffer(b"".join(buffers)).reshape(-1, 2)
@@ -128,5 +125,5 @@ def _objects(values: Sequence[str | None]) -> Objects:
     return result
 
 
-def _floats(values: Sequence[float]) -> F64:
-    return np.array(values, dtype=np.float64)
+def _times(values: Sequence[int | None]) -> I64:
+    return np.array([ABSENT_MS if value is None else value for value in values], dtype=np.int64)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import orjson
 
@@ -20,6 +20,9 @@ from fluxforge.domain.record import CONTROL_CHANNEL, RECORD_VERSION
 
 FILE_BOOT: Final = "file"
 _CHANNEL: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_USUAL_TAIL: Final = re.compile(
+    rb',"conn":(?:0|[1-9]\d*),"seq":([1-9]\d{0,17}),"capture_ns":([1-8]\d{18}),"exchange_ms":(?:null|([1-9]\d{0,17}))'
+)
 _TAIL_KEYS: Final = frozenset({"conn", "seq", "capture_ns", "exchange_ms", "source_kind", "snapshot"})
 _INT64: Final = 2**63
 _HEAD_KEYS: Final = ("source", "exchange", "channel", "symbol", "market", "boot")
@@ -50,14 +53,11 @@ class Head:
     seqs: list[int] = field(default_factory=list)
 
 
-class Tail(NamedTuple):
-    """What differs from record to record, before `data`."""
+Tail = tuple[int, int, int | None, str | None, bool]
+"""What differs from record to record, before `data`: seq, capture_ns, exchange_ms, source_kind, snapshot.
 
-    seq: int
-    capture_ns: int
-    exchange_ms: int | None
-    source_kind: str | None = None
-    snapshot: bool = False
+A plain tuple: one of named fields takes four times as long to make.
+"""
 
 
 def head_of(raw: Mapping[str, Any], lane: Lane) -> Head:
@@ -81,6 +81,19 @@ def head_of(raw: Mapping[str, Any], lane: Lane) -> Head:
         return Head(Kind.CONTROL, channel, None, None, boot)
     _check_symbol(symbol, market)
     return Head(_KINDS.get(channel, Kind.GENERIC), channel, symbol, market, boot)
+
+
+def usual_tail(line: bytes, begin: int, end: int) -> Tail | None:
+    """Return the tail that stands there, from `,"conn"` up to `,"data"`; None where it must be read as JSON.
+
+    Nearly all tails are alike but for their digits. One match and three conversions take a third of the time of a
+    JSON parser, a dictionary and the checks of its values.
+    """
+    found = _USUAL_TAIL.fullmatch(line, begin, end)
+    if found is None:
+        return None
+    seq, capture_ns, exchange_ms = found.groups()
+    return int(seq), int(capture_ns), None if exchange_ms is None else int(exchange_ms), None, False
 
 
 def tail_of(raw: Mapping[str, Any]) -> Tail:
@@ -107,7 +120,7 @@ def tail_of(raw: Mapping[str, Any]) -> Tail:
     snapshot = raw.get("snapshot", False)
     if snapshot is not False and snapshot is not True:
         raise RecordError(f"snapshot: expected true, was {snapshot!r:.40}")
-    return Tail(seq, capture_ns, exchange_ms, source_kind, snapshot)
+    return seq, capture_ns, exchange_ms, source_kind, snapshot
 
 
 def whole_record(line: bytes, lane: Lane) -> tuple[dict[str, Any], dict[str, Any], bytes, bool]:

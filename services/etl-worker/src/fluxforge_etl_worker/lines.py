@@ -33,7 +33,7 @@ class LineSlice:
 
 def line_slices(chunks: Iterable[bytes], *, line_bytes_max: int = LINE_BYTES_MAX) -> Iterator[LineSlice]:
     """Yield the lines of consecutive chunks; a last line without line end is a line too."""
-    offset, held = 0, b""
+    offset, held = 0, b""  # `offset`: where `held`, or what is skipped, begins
     skipping: _Skipping | None = None
     for chunk in chunks:
         parts = chunk.split(b"\n")
@@ -47,8 +47,9 @@ def line_slices(chunks: Iterable[bytes], *, line_bytes_max: int = LINE_BYTES_MAX
         else:
             parts[0] = held + parts[0]
         held = parts.pop()
-        yield from _slices(offset, parts, line_bytes_max)
-        offset += sum(map(len, parts)) + len(parts)
+        if parts:
+            yield from _slices(offset, parts, line_bytes_max)
+            offset += sum(map(len, parts)) + len(parts)
         if len(held) > line_bytes_max:
             skipping, held = _Skipping(held), b""
     if skipping:
@@ -59,6 +60,9 @@ def line_slices(chunks: Iterable[bytes], *, line_bytes_max: int = LINE_BYTES_MAX
 
 def _slices(offset: int, lines: list[bytes], line_bytes_max: int) -> Iterator[LineSlice]:
     """Yield lines together, but each line over the limit alone."""
+    if max(map(len, lines)) <= line_bytes_max:  # as nearly always
+        yield LineSlice(offset, lines)
+        return
     start = 0
     for index, line in enumerate(lines):
         if len(line) > line_bytes_max:

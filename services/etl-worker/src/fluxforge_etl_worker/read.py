@@ -18,7 +18,7 @@ from fluxforge.domain.record import RECORD_VERSION
 from fluxforge.domain.segment import FeedSeqs
 from fluxforge_etl_worker.assemble import book_columns, generic_rows, ticker_columns, trade_columns
 from fluxforge_etl_worker.columns import BadLine, ControlRow, Instrument, SliceColumns
-from fluxforge_etl_worker.heads import Head, Kind, Tail, head_of, tail_of, whole_record
+from fluxforge_etl_worker.heads import Head, Kind, Tail, head_of, tail_of, usual_tail, whole_record
 from fluxforge_etl_worker.lines import LineSlice
 from fluxforge_etl_worker.payloads import PayloadParser
 from fluxforge_etl_worker.seqs import SeqRanges
@@ -121,25 +121,22 @@ class SegmentReader:
             head, tail, text = self._whole(line)
         else:
             head = self._heads.get(line[:conn]) or self._new_head(line[:conn])
-            try:
-                tail = tail_of(orjson.loads(b"{" + line[conn + 1 : data] + b"}"))
-            except orjson.JSONDecodeError as error:
-                raise RecordError(f"not JSON before data: {error}") from None
+            tail = usual_tail(line, conn, data) or _tail_of(line[conn + 1 : data])
             text = line[data + len(_DATA) : -1]
+        seq, capture_ns = tail[0], tail[1]
         pending = self._pending.get(head) or self._new_pending(head)
         if pending.parse:
-            payload = pending.parse(text)
+            pending.payloads.append(pending.parse(text))
             pending.tails.append(tail)
             pending.boots.append(head.boot)
-            pending.payloads.append(payload)
         elif head.kind is Kind.CONTROL:
-            self._controls.append(ControlRow(tail.capture_ns, head.boot, tail.seq, Control.from_json(text)))
-        head.seqs.append(tail.seq)
-        if tail.capture_ns >= self.last_capture_ns:
-            self.last_capture_ns = tail.capture_ns
-            self.first_capture_ns = self.first_capture_ns or tail.capture_ns
+            self._controls.append(ControlRow(capture_ns, head.boot, seq, Control.from_json(text)))
+        head.seqs.append(seq)
+        if capture_ns >= self.last_capture_ns:
+            self.last_capture_ns = capture_ns
+            self.first_capture_ns = self.first_capture_ns or capture_ns
         elif self._any_order:
-            self.first_capture_ns = min(self.first_capture_ns, tail.capture_ns)
+            self.first_capture_ns = min(self.first_capture_ns, capture_ns)
         else:
             raise UnorderedError
 
@@ -201,3 +198,10 @@ class SegmentReader:
                 self.records += len(head.seqs)
                 self._seqs.setdefault((head.channel, head.symbol, head.boot), SeqRanges()).add(head.seqs)
                 head.seqs.clear()
+
+
+def _tail_of(text: bytes) -> Tail:
+    try:
+        return tail_of(orjson.loads(b"{" + text + b"}"))
+    except orjson.JSONDecodeError as error:
+        raise RecordError(f"not JSON before data: {error}") from None

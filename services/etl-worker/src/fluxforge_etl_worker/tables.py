@@ -22,7 +22,7 @@ def instrument_columns(instrument: Instrument, rows: int) -> list[pa.Array]:
     return [
         constant(instrument.exchange, rows),
         constant(instrument.symbol, rows),
-        strings([instrument.market] * rows),
+        repeated(instrument.market, rows),
     ]
 
 
@@ -81,12 +81,28 @@ def flags(values: Bools) -> pa.Array:
 
 def strings(values: Objects | Sequence[str | None]) -> pa.Array:
     """Return a string column, null where None stands."""
-    texts = [None if value is None else value.encode() for value in values]
+    listed: list[str | None] = values.tolist() if isinstance(values, np.ndarray) else list(values)
+    if listed and listed.count(listed[0]) == len(listed):
+        return repeated(listed[0], len(listed))
+    texts = [None if value is None else value.encode() for value in listed]
     known = np.array([text is not None for text in texts], dtype=np.bool_)
-    offsets = np.zeros(len(texts) + 1, dtype=np.int32)
-    np.cumsum([len(text) if text else 0 for text in texts], out=offsets[1:])
-    body = pa.py_buffer(b"".join(text for text in texts if text))
-    return pa.Array.from_buffers(pa.string(), len(texts), [_validity(known), pa.py_buffer(offsets), body])
+    body = b"".join([text for text in texts if text])
+    return _text([len(text) if text else 0 for text in texts], body, known)
+
+
+def repeated(value: str | None, rows: int) -> pa.Array:
+    """Return a string column that holds one value, or nothing but nulls."""
+    if value is None:
+        return pa.nulls(rows, pa.string())
+    text = value.encode()
+    return _text(np.full(rows, len(text)), text * rows)
+
+
+def _text(sizes: Sequence[int] | I64, body: bytes, known: Bools | None = None) -> pa.Array:
+    offsets = np.zeros(len(sizes) + 1, dtype=np.int32)
+    np.cumsum(sizes, out=offsets[1:])
+    buffers = [_validity(known), pa.py_buffer(offsets), pa.py_buffer(body)]
+    return pa.Array.from_buffers(pa.string(), len(sizes), buffers)
 
 
 def _validity(known: Bools | None) -> pa.Buffer | None:
