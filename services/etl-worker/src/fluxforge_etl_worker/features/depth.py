@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from fluxforge_etl_worker.columns import F64, I64
-from fluxforge_etl_worker.features.ladder import Ladders
+from fluxforge_etl_worker.features.ladder import Ladders, level_sum
 
 BANDS_BPS: Final = ((0, 5), (5, 10), (10, 25))
 _BPS: Final = 1e4
@@ -25,7 +25,7 @@ def bands(books: Ladders) -> dict[str, F64]:
     for name, side in (("bid", books.bids), ("ask", books.asks)):
         distance = side.distance * _BPS
         for low, high in BANDS_BPS:
-            sides[name, low] = np.where((distance >= low) & (distance < high), side.sz, 0.0).sum(axis=1)
+            sides[name, low] = level_sum(np.where((distance >= low) & (distance < high), side.sz, 0.0))
     columns = {f"{name}_depth_{low}_{high}bps": sides[name, low] for name in ("bid", "ask") for low, high in BANDS_BPS}
     for low, high in BANDS_BPS:
         columns[f"depth_{low}_{high}bps"] = sides["bid", low] + sides["ask", low]
@@ -57,7 +57,7 @@ def smart_depth(books: Ladders) -> dict[str, F64]:
     `smart_depth` = bid + ask, `smart_depth_imbalance` = (bid - ask) / (bid + ask). Null only where every weight
     vanishes.
     """
-    bid, ask = ((side.sz * np.exp(_DECAY * side.distance)).sum(axis=1) for side in (books.bids, books.asks))
+    bid, ask = (level_sum(side.sz * np.exp(_DECAY * side.distance)) for side in (books.bids, books.asks))
     both = bid + ask
     return {
         "bid_smart_depth": bid,

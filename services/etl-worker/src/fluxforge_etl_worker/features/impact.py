@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from fluxforge_etl_worker.columns import F64
-from fluxforge_etl_worker.features.ladder import Ladder, Ladders
+from fluxforge_etl_worker.features.ladder import Ladder, Ladders, level_sum
 
 _LEVELS: Final = 10
 
@@ -31,8 +31,8 @@ def kyle_lambda(books: Ladders) -> dict[str, F64]:
     moves = squares = np.zeros(len(books))
     for side in (books.bids, books.asks):
         size = np.cumsum(side.sz[:, :_LEVELS], axis=1) * _exists(side)
-        moves = moves + (size * np.abs(side.px[:, :_LEVELS] - books.mid[:, None])).sum(axis=1)
-        squares = squares + (size * size).sum(axis=1)
+        moves = moves + level_sum(size * np.abs(side.px[:, :_LEVELS] - books.mid[:, None]))
+        squares = squares + level_sum(size * size)
     return {"kyle_lambda": moves / squares}
 
 

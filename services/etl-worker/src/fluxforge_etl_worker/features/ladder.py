@@ -58,8 +58,20 @@ def ladders(bids: Side, asks: Side, rows: I64) -> Iterator[Ladders]:
         yield Ladders(_ladder(bids, block, mid), _ladder(asks, block, mid), mid)
 
 
+def level_sum(values: F64) -> F64:
+    """Return the sum over the levels of each row, added from the touch outwards.
+
+    Where the levels of a row lie side by side numpy adds them in pairs, which would follow the widest row of the block:
+    so they are laid out level by level (as ladders are), and a single row, which is always side by side, is cumulated.
+    """
+    result: F64 = np.asfortranarray(values).sum(axis=1) if len(values) > 1 else np.cumsum(values, axis=1)[:, -1]
+    return result
+
+
 def _ladder(side: Side, rows: I64, mid: F64) -> Ladder:
     px, sz, counts = _dense(side, rows)
+    # Level by level in memory, as `level_sum` needs it.
+    px, sz = np.asfortranarray(px), np.asfortranarray(sz)
     return Ladder(px, sz, counts, np.abs(px - mid[:, None]) / mid[:, None])
 
 

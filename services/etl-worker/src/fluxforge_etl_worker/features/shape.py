@@ -6,7 +6,7 @@ Every function takes n valid books and returns one array of length n per column;
 from typing import Final
 
 from fluxforge_etl_worker.columns import F64
-from fluxforge_etl_worker.features.ladder import Ladder, Ladders
+from fluxforge_etl_worker.features.ladder import Ladder, Ladders, level_sum
 
 _VWAP_LEVELS: Final = 5
 
@@ -36,11 +36,10 @@ def level_vwaps(books: Ladders) -> dict[str, F64]:
 
 
 def _squared_shares(side: Ladder, total: F64) -> F64:
-    result: F64 = ((side.sz / total[:, None]) ** 2).sum(axis=1)
-    return result
+    return level_sum((side.sz / total[:, None]) ** 2)
 
 
 def _vwap(side: Ladder) -> F64:
     px, sz = side.px[:, :_VWAP_LEVELS], side.sz[:, :_VWAP_LEVELS]
-    result: F64 = (px * sz).sum(axis=1) / sz.sum(axis=1)
+    result: F64 = level_sum(px * sz) / level_sum(sz)
     return result

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from fluxforge_etl_worker.columns import F64
-from fluxforge_etl_worker.features.ladder import Ladder, Ladders
+from fluxforge_etl_worker.features.ladder import Ladder, Ladders, level_sum
 
 IMBALANCE_LEVELS: Final = (1, 5, 10)
 
@@ -51,7 +51,7 @@ def imbalances(books: Ladders) -> dict[str, F64]:
 
 
 def _imbalance(books: Ladders, k: int) -> F64:
-    bid, ask = books.bids.sz[:, :k].sum(axis=1), books.asks.sz[:, :k].sum(axis=1)
+    bid, ask = level_sum(books.bids.sz[:, :k]), level_sum(books.asks.sz[:, :k])
     result: F64 = (bid - ask) / (bid + ask)
     return result
 
