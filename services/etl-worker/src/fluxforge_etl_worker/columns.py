@@ -144,10 +144,3 @@ class SliceColumns:
     controls: tuple[ControlRow, ...]
     bad: tuple[BadLine, ...]
     lines: int
-
-    @property
-    def markets(self) -> dict[str, str]:
-        """The market of every symbol in it."""
-        parts: list[BookColumns | TradeColumns | TickerColumns | GenericRows]
-        parts = [*self.books, *self.trades, *self.tickers, *self.generic]
-        return {part.instrument.symbol: part.instrument.market for part in parts}

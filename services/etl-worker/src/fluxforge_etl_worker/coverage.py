@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
-from fluxforge.domain.control import Control, Event, FeedKey
+from fluxforge.domain.control import Event, FeedKey
 from fluxforge.domain.segment import Manifest
 from fluxforge_etl_worker.books import Invalid
 from fluxforge_etl_worker.columns import BookColumns, ControlRow
@@ -155,8 +155,3 @@ def coverage_table(exchange: str, rows: Sequence[CoverageRow]) -> pa.Table:
         integers([row.seq for row in rows]),
     ]
     return pa.Table.from_arrays(columns, schema=COVERAGE)
-
-
-def named_feeds(control: Control, channel: str) -> set[str]:
-    """Return the symbols of a channel that a control record names."""
-    return {feed.symbol for feed in control.concerned() if feed.channel == channel}

@@ -48,13 +48,14 @@ class SeenTrades:
         has_no_id = shown.pop(None, None) is not None
         resent = trades.snapshot.copy()
         if has_no_id or len(shown) < len(ids) or not self._last.keys().isdisjoint(shown):
-            resent |= self._marks(ids, times)
+            resent |= self.repeated(ids, times)
         else:
             self._last.update(shown)
         self._forget(times[-1])
         return resent
 
-    def _marks(self, ids: Iterable[str | None], times: Iterable[int]) -> Bools:
+    def repeated(self, ids: Iterable[str | None], times: Iterable[int]) -> Bools:
+        """Return which of the feed's next ids stood there before, and remember them."""
         last, lookback_ns = self._last, self._lookback_ns
         marks = []
         for trade_id, time_ns in zip(ids, times, strict=True):
