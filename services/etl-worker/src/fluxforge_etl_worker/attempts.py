@@ -24,6 +24,7 @@ from fluxforge.domain.partition import dataset_root, part_name
 from fluxforge.domain.segment import Manifest, SegmentIdentity
 from fluxforge.ports.store import Store
 from fluxforge_etl_worker.parts import PartFile
+from fluxforge_etl_worker.standing import fitting
 
 _ATTEMPTS_MAX: Final = 1_000
 _PLACED: Final = b"{}\n"
@@ -82,6 +83,14 @@ class Attempts:
             key = self.layout.commit_key(lane, commit.segment, commit.attempt)
             raise CommitMismatchError(key, str(identity), str(commit.identity))
 
+    def fitting(self, manifest: Manifest, files: Sequence[PartFile], compression: str) -> list[PartFile]:
+        """Return the parts as they may join what stands in their partitions; nothing is written.
+
+        Raises:
+            SchemaMismatchError: One would break its partition's schema.
+        """
+        return [fitting(file, self.output, self._place(manifest, file), compression) for file in files]
+
     def write(self, manifest: Manifest, files: Sequence[PartFile], attempt: str) -> tuple[Part, ...]:
         """Write the parts of an attempt aside and return what its commit record says of them."""
         prefix = self.layout.attempt_prefix(manifest.lane, manifest.name, attempt)
@@ -89,13 +98,11 @@ class Attempts:
         for number, file in enumerate(files, start=1):
             temp_key = f"{prefix}/{number:05d}.parquet"
             self.output.create(temp_key, file.body)
-            root = dataset_root(self.layout.processed_dir, manifest.source, file.dataset)
-            place = f"{root}/{file.partition}" if file.partition else root
             parts.append(
                 Part(
                     dataset=str(file.dataset),
                     temp_key=temp_key,
-                    final_key=f"{place}/{part_name(manifest.lane, manifest.name)}",
+                    final_key=f"{self._place(manifest, file)}/{part_name(manifest.lane, manifest.name)}",
                     rows=file.rows,
                     size_bytes=len(file.body),
                     sha256=hashlib.sha256(file.body).hexdigest(),
@@ -143,6 +150,10 @@ class Attempts:
         parts = [part for part in commit.parts if part.final_key not in gone]
         parts += [part for part in again if part.final_key in gone]
         return replace(commit, attempt=commit.attempt + 1, parts=tuple(parts))
+
+    def _place(self, manifest: Manifest, file: PartFile) -> str:
+        root = dataset_root(self.layout.processed_dir, manifest.source, file.dataset)
+        return f"{root}/{file.partition}" if file.partition else root
 
     def _stands(self, part: Part) -> bool:
         """Move a part to its place; return whether it stands there, moved now or before."""

@@ -5,7 +5,7 @@ several instruments that share a partition are merged. Nothing is stored here.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -77,6 +77,15 @@ class PartWriter:
         for dataset, path in sorted(self._open):
             part = self._open.pop((dataset, path))
             yield PartFile(dataset, path, part.rows, part.finish({**self._metadata, "fluxforge.dataset": dataset}))
+
+
+def rewritten(part: PartFile, table: pa.Table, compression: str) -> PartFile:
+    """Return a part with the rows of another table and its own metadata."""
+    metadata = pq.read_metadata(pa.BufferReader(part.body)).metadata
+    body = _OpenPart(table.schema, compression)
+    body.append(table)
+    kept = {key.decode(): value.decode() for key, value in metadata.items() if key.startswith(b"fluxforge.")}
+    return replace(part, body=body.finish(kept))
 
 
 def in_order(table: pa.Table) -> pa.Table:

@@ -171,6 +171,7 @@ class Worker:
             if commit is None:
                 raise SegmentLostError(manifest.lane, manifest.name) from error
             return False, commit  # another worker was quicker, and deleted the data
+        files = self.attempts.fitting(manifest, forged.parts, self.options.compression)
         if forged.bad:
             self._quarantine(manifest, forged)
         contexts.store(forged.tail)
@@ -179,7 +180,7 @@ class Worker:
             segment=manifest.name,
             identity=manifest.identity,
             attempt=1,
-            parts=self.attempts.write(manifest, forged.parts, f"1-{secrets.token_hex(4)}"),
+            parts=self.attempts.write(manifest, files, f"1-{secrets.token_hex(4)}"),
             records=forged.records,
             quarantined=len(forged.bad),
             feeds=forged.feeds,
@@ -206,7 +207,8 @@ class Worker:
         self, manifest: Manifest, commit: CommitRecord, error: PartLostError, contexts: Contexts
     ) -> CommitRecord:
         token = f"{commit.attempt + 1}-{secrets.token_hex(4)}"
-        parts = self.attempts.write(manifest, self._forge(manifest, contexts).parts, token)
+        files = self.attempts.fitting(manifest, self._forge(manifest, contexts).parts, self.options.compression)
+        parts = self.attempts.write(manifest, files, token)
         again = self.attempts.recomputed(commit, error.lost, parts)
         kept = {part.temp_key for part in again.parts}
         for part in parts:

@@ -1,0 +1,101 @@
+"""Standing parts: what a partition holds already, and whether another part may join it.
+
+Readers take the schema of a partition from any of its files, so that all of them must agree. Only the footer of one
+standing part is read; whatever joined before agreed with it.
+"""
+
+import io
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from typing_extensions import override
+
+from fluxforge.domain.errors import ObjectNotFoundError, SchemaMismatchError
+from fluxforge.ports.store import Store
+from fluxforge_etl_worker.generic import conformed
+from fluxforge_etl_worker.parts import PartFile, rewritten
+from fluxforge_etl_worker.schemas import has_fixed_schema
+
+_SUFFIX: Final = ".parquet"
+
+
+def fitting(part: PartFile, output: Store, place: str, compression: str) -> PartFile:
+    """Return a part as it may stand at `place`, the key prefix of its partition.
+
+    A channel without a schema of its own is conformed to what stands there.
+
+    Raises:
+        SchemaMismatchError: It would break the partition's schema; names dataset, partition and column.
+    """
+    standing = standing_schema(output, place)
+    own = pq.read_schema(pa.BufferReader(part.body))
+    if standing is None or own.equals(standing):
+        return part
+    if not has_fixed_schema(part.dataset):
+        table = pq.read_table(pa.BufferReader(part.body))
+        return rewritten(part, conformed(table, standing.remove_metadata()), compression)
+    raise SchemaMismatchError(str(part.dataset), *_difference(part.partition, standing, own))
+
+
+def standing_schema(output: Store, place: str) -> pa.Schema | None:
+    """Return the schema of a part that stands in a partition, None where there is none."""
+    for key in output.keys(place):
+        if key.endswith(_SUFFIX) and "/" not in key[len(place) + 1 :]:
+            try:
+                return pq.read_schema(pa.PythonFile(_StoredFile(output, key), mode="r"))
+            except (ObjectNotFoundError, pa.ArrowInvalid):
+                continue  # moved away meanwhile, or no part at all: whoever placed it is asked for it
+    return None
+
+
+def _difference(partition: str, standing: pa.Schema, own: pa.Schema) -> tuple[str, str]:
+    pairs = enumerate(zip(standing, own, strict=False))
+    column = next((n for n, (a, b) in pairs if not a.equals(b)), min(len(standing), len(own)))
+    expected, was = (
+        f"{schema.field(column).name} {schema.field(column).type}" if column < len(schema) else "no such column"
+        for schema in (standing, own)
+    )
+    advice = (
+        "nothing was written. Set back the option that changed it, or keep the datasets apart: choose another "
+        "storage.paths.processed_dir, into which `fluxforge etl run --force` recomputes what there is"
+    )
+    where = f"column {column + 1} of partition {partition!r} to be {expected}, as in the parts that stand there"
+    return where, f"{was}; {advice}"
+
+
+class _StoredFile(io.RawIOBase):
+    """An object of a store as a file, of which only what is asked for is read."""
+
+    def __init__(self, store: Store, key: str) -> None:
+        size_bytes = store.size(key)
+        if size_bytes is None:
+            raise ObjectNotFoundError(key)
+        self._store = store
+        self._key = key
+        self._size_bytes = size_bytes
+        self._offset = 0
+
+    @override
+    def readable(self) -> bool:
+        return True
+
+    @override
+    def seekable(self) -> bool:
+        return True
+
+    @override
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._offset, io.SEEK_END: self._size_bytes}[whence]
+        self._offset = base + offset
+        return self._offset
+
+    @override
+    def tell(self) -> int:
+        return self._offset
+
+    @override
+    def read(self, size: int = -1, /) -> bytes:
+        body = self._store.read(self._key, offset=self._offset, length=None if size < 0 else size)
+        self._offset += len(body)
+        return body
