@@ -102,7 +102,7 @@ async def _pump(tapped: Any, method: str, *arguments: Any) -> None:
             await asyncio.sleep(0.05)
 
 
-async def until(condition: Callable[[], bool], timeout_s: float = 90.0) -> None:
+async def until(condition: Callable[[], bool], timeout_s: float = 240.0) -> None:
     """Poll until a condition holds."""
     deadline = time.monotonic() + timeout_s
     while not condition():
