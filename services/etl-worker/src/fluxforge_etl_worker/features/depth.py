@@ -24,8 +24,12 @@ def bands(books: Ladders) -> dict[str, F64]:
     sides = {}
     for name, side in (("bid", books.bids), ("ask", books.asks)):
         distance = side.distance * _BPS
+        # Beyond the last level that lies in a band in any row there is nothing to add.
+        near = np.flatnonzero(distance.min(axis=0) < BANDS_BPS[-1][1])
+        reach = slice(int(near[-1]) + 1 if len(near) else 1)
+        distance, size = distance[:, reach], side.sz[:, reach]
         for low, high in BANDS_BPS:
-            sides[name, low] = level_sum(np.where((distance >= low) & (distance < high), side.sz, 0.0))
+            sides[name, low] = level_sum(np.where((distance >= low) & (distance < high), size, 0.0))
     columns = {f"{name}_depth_{low}_{high}bps": sides[name, low] for name in ("bid", "ask") for low, high in BANDS_BPS}
     for low, high in BANDS_BPS:
         columns[f"depth_{low}_{high}bps"] = sides["bid", low] + sides["ask", low]
@@ -44,8 +48,7 @@ def half_depth(books: Ladders) -> dict[str, F64 | I64]:
     columns: dict[str, F64 | I64] = {}
     row = np.arange(len(books))
     for name, side in (("bid", books.bids), ("ask", books.asks)):
-        summed = np.cumsum(side.sz, axis=1)
-        level = np.argmax(summed >= 0.5 * summed[:, -1:], axis=1)
+        level = np.count_nonzero(side.cumulative < 0.5 * side.total[:, None], axis=1)
         columns[f"{name}_50pct_depth"] = side.distance[row, level] * _BPS
         columns[f"{name}_50pct_levels"] = level + 1
     return columns

@@ -30,7 +30,7 @@ def kyle_lambda(books: Ladders) -> dict[str, F64]:
     """
     moves = squares = np.zeros(len(books))
     for side in (books.bids, books.asks):
-        size = np.cumsum(side.sz[:, :_LEVELS], axis=1) * _exists(side)
+        size = side.cumulative[:, :_LEVELS] * _exists(side)
         moves = moves + level_sum(size * np.abs(side.px[:, :_LEVELS] - books.mid[:, None]))
         squares = squares + level_sum(size * size)
     return {"kyle_lambda": moves / squares}

@@ -20,19 +20,19 @@ _ROWS_MAX: Final = 4_096
 class Ladder:
     """One side: `px`, `sz` of shape (n, widest), the number of levels of each row, and how far each level stands.
 
-    `distance = abs(p_i - mid) / mid`.
+    `distance = abs(p_i - mid) / mid`; `cumulative`: the size up to each level, summed from the touch outwards.
     """
 
     px: F64
     sz: F64
     counts: I64
     distance: F64
+    cumulative: F64
 
     @property
     def total(self) -> F64:
-        """Size of the whole side, summed from the touch outwards."""
-        result: F64 = np.cumsum(self.sz, axis=1)[:, -1]
-        return result
+        """Size of the whole side."""
+        return self.cumulative[:, -1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,10 @@ def _ladder(side: Side, rows: I64, mid: F64) -> Ladder:
     px, sz, counts = _dense(side, rows)
     # Level by level in memory, as `level_sum` needs it.
     px, sz = np.asfortranarray(px), np.asfortranarray(sz)
-    return Ladder(px, sz, counts, np.abs(px - mid[:, None]) / mid[:, None])
+    distance = px - mid[:, None]
+    np.abs(distance, out=distance)
+    distance /= mid[:, None]
+    return Ladder(px, sz, counts, distance, np.cumsum(sz, axis=1, out=np.empty_like(sz)))
 
 
 def _dense(side: Side, rows: I64) -> tuple[F64, F64, I64]:

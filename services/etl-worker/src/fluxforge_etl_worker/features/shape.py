@@ -17,13 +17,10 @@ def concentrations(books: Ladders) -> dict[str, F64]:
     In (0, 1]; 1 where one level holds everything. Never null.
     Source: the Herfindahl-Hirschman index; Hirschman (1964), The American Economic Review 54(5).
     """
-    bid_total, ask_total = books.bids.total, books.asks.total
-    both = bid_total + ask_total
-    return {
-        "bid_concentration": _squared_shares(books.bids, bid_total),
-        "ask_concentration": _squared_shares(books.asks, ask_total),
-        "concentration": _squared_shares(books.bids, both) + _squared_shares(books.asks, both),
-    }
+    bid, ask = _squared_shares(books.bids), _squared_shares(books.asks)
+    both = books.bids.total + books.asks.total
+    pooled = bid * (books.bids.total / both) ** 2 + ask * (books.asks.total / both) ** 2
+    return {"bid_concentration": bid, "ask_concentration": ask, "concentration": pooled}
 
 
 def level_vwaps(books: Ladders) -> dict[str, F64]:
@@ -35,8 +32,10 @@ def level_vwaps(books: Ladders) -> dict[str, F64]:
     return {"vwap_bid_5": bid, "vwap_ask_5": ask, "vwap_spread": ask - bid}
 
 
-def _squared_shares(side: Ladder, total: F64) -> F64:
-    return level_sum((side.sz / total[:, None]) ** 2)
+def _squared_shares(side: Ladder) -> F64:
+    share = side.sz / side.total[:, None]
+    share *= share
+    return level_sum(share)
 
 
 def _vwap(side: Ladder) -> F64:
