@@ -114,6 +114,7 @@ def child(arguments: Sequence[str], bytecode: Path) -> tuple[list[float], Any]:
 def compare(segment: Path, folder: Path, runs: int) -> dict[Way, list[Cost]]:
     """Every way in turn, several times over, so that what disturbs the machine disturbs all."""
     costs: dict[Way, list[Cost]] = {way: [] for way in WAYS}
+    convert(WAYS[0], segment, folder)  # nobody should pay for compiling our modules to bytecode
     for _ in range(runs):
         for way in WAYS:
             costs[way].append(convert(way, segment, folder))
