@@ -38,7 +38,9 @@ async def announce(bus: JetStreamBus, manifest: Manifest) -> None:
     await bus.events.publish(f"segments.sealed.{name}", event.to_json(), message_id=name)
 
 
-async def start_worker(server: EmbeddedNats, data: Path, *arguments: str, **environment: str) -> Process:
+async def start_worker(
+    server: EmbeddedNats, data: Path, *arguments: str, module: str = "fluxforge_etl_worker", **environment: str
+) -> Process:
     """Start a worker on `data`; its log goes to worker.log beside it."""
     values = {
         "NATS__SERVERS": orjson.dumps([server.url]).decode(),
@@ -49,7 +51,7 @@ async def start_worker(server: EmbeddedNats, data: Path, *arguments: str, **envi
         "TELEMETRY__LOG_FORMAT": "json",
         **environment,
     }
-    command = [sys.executable, "-m", "fluxforge_etl_worker", *arguments]
+    command = [sys.executable, "-m", module, *arguments]
     with (data.parent / "worker.log").open("ab") as log:
         return await create_subprocess_exec(
             *command,
