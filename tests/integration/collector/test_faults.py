@@ -50,7 +50,8 @@ async def test_a_lost_exchange_is_a_hole_of_each_feed_until_it_is_back(rig: Rig,
 async def test_a_bus_that_is_away_loses_nothing(rig: Rig, tmp_path: Path) -> None:
     ledger = tmp_path / "ledger.ndjson"
     channels = all_channels("binance", "BTC", "ETH")
-    limits = {"queue_maxsize": 400, "window_blocks": 2, "batch_size": 5}  # twice as many are dropped: seconds of data
+    # Small enough to fill soon, large enough to keep up with the exchange afterwards and to hold seconds of its data.
+    limits = {"queue_maxsize": 400, "window_blocks": 2, "batch_size": 50}
     async with AsyncExitStack() as stack:
         simulator = await stack.enter_async_context(
             Simulator(SimulateOptions(exchange="binance", ledger=ledger, pace=LIVELY))
