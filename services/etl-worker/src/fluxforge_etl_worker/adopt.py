@@ -61,10 +61,16 @@ def adopt(raw: Store, layout: Layout, lane: Lane, file: str, before: Manifest | 
         created_ns=clock.wall_ns(),
         software=SOFTWARE,
     )
+    return _entered(raw, layout, manifest)
+
+
+def _entered(raw: Store, layout: Layout, manifest: Manifest) -> Manifest:
+    """Enter a manifest and return the one that stands: another run may have adopted the segment at the same time."""
+    key = layout.manifest_key(manifest.lane, manifest.name)
     try:
-        raw.create(layout.manifest_key(lane, segment), manifest.to_json())
-    except ObjectExistsError:  # another run adopted it at the same time
-        return Manifest.from_json(raw.read(layout.manifest_key(lane, segment)))
+        raw.create(key, manifest.to_json())
+    except ObjectExistsError:
+        return Manifest.from_json(raw.read(key), what=key)
     return manifest
 
 
