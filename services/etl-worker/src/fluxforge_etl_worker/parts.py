@@ -63,16 +63,17 @@ class PartWriter:
             SchemaMismatchError: A table is not what its dataset holds; nothing of it was taken.
         """
         pieces: dict[str, list[pa.Table]] = {}
-        for table in tables:
-            if table.num_rows:
-                check_schema(dataset, table, self._features)
-                for path, piece in _split(table, cols, self._source):
-                    pieces.setdefault(path, []).append(piece)
+        filled = [table for table in tables if table.num_rows]
+        for table in filled:
+            check_schema(dataset, table, self._features)
+        for table in _by_instrument(filled):
+            for path, piece in _split(table, cols, self._source):
+                pieces.setdefault(path, []).append(piece)
         for path, parts in pieces.items():
             part = self._open.get((dataset, path))
             if part is None:
                 part = self._open[dataset, path] = _OpenPart(parts[0].schema, self._compression)
-            part.append(parts[0] if len(parts) == 1 else in_order(pa.concat_tables(parts)))
+            part.append(_joined(parts))
 
     def finish(self) -> Iterator[PartFile]:
         """Yield every part, finished, sorted by dataset and partition."""
@@ -95,6 +96,28 @@ def in_order(table: pa.Table) -> pa.Table:
     keys = [(name, "ascending") for name in _ORDER if name in table.column_names]
     plain = pa.table({name: _sortable(table[name]) for name, _ in keys})
     return table.take(pc.sort_indices(plain, sort_keys=keys))
+
+
+def _by_instrument(tables: Sequence[pa.Table]) -> Iterator[pa.Table]:
+    """Yield the tables of one instrument as one, to be cut by partition together; any others as they are."""
+    groups: dict[tuple[str, ...], list[pa.Table]] = {}
+    for table in tables:
+        names = [table[column].chunk(0).dictionary for column in ("exchange", "symbol")]
+        if table["symbol"].num_chunks == 1 and all(len(name) == 1 for name in names):
+            groups.setdefault(tuple(name[0].as_py() for name in names), []).append(table)
+        else:
+            yield table
+    yield from map(_joined, groups.values())
+
+
+def _joined(tables: Sequence[pa.Table]) -> pa.Table:
+    """Return tables, each in order, as one in order: of one instrument they follow one another, of several they mix."""
+    if len(tables) == 1:
+        return tables[0]
+    whole = pa.concat_tables(tables).combine_chunks()
+    moments = [_moment(table, row) for table in tables for row in (0, -1)]
+    follow = all(end < begin for end, begin in zip(moments[1::2], moments[2::2], strict=False))
+    return whole if follow else in_order(whole)
 
 
 class _OpenPart:

@@ -21,9 +21,9 @@ class SeqRanges:
         if not seqs:
             return
         values = np.array(seqs, dtype=np.int64)
-        breaks = np.flatnonzero(np.diff(values) != 1) + 1
-        firsts = values[np.r_[0, breaks]].tolist()
-        lasts = values[np.r_[breaks - 1, len(values) - 1]].tolist()
+        breaks = np.flatnonzero(np.diff(values) != 1)
+        firsts = [seqs[0], *values[breaks + 1].tolist()]
+        lasts = [*values[breaks].tolist(), seqs[-1]]
         self._count += len(values)
         if self._ranges and self._ranges[-1][1] + 1 == firsts[0]:
             firsts[0] = self._ranges.pop()[0]

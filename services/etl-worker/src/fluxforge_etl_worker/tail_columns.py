@@ -27,7 +27,9 @@ def batch_of(history: History) -> pa.RecordBatch:
         "trades": _trades(pasts),
         "controls": _controls(history.controls),
     }
-    lists = [pa.ListArray.from_arrays(pa.array([0, len(rows)], pa.int32()), rows) for rows in columns.values()]
+    lists = [
+        pa.ListArray.from_arrays(numbers(np.array([0, len(rows)], dtype=np.int32)), rows) for rows in columns.values()
+    ]
     return pa.RecordBatch.from_arrays(lists, names=list(columns))
 
 
