@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 
 from fluxforge_etl_worker.columns import F64, I64, Bools, Instrument
-from fluxforge_etl_worker.features.flow import log_returns, order_flow_imbalance
+from fluxforge_etl_worker.features.flow import order_flow_imbalance
+from fluxforge_etl_worker.features.returns import log_returns
 from fluxforge_etl_worker.features.streams import TradeFlow, Updates
 from fluxforge_etl_worker.schemas import BARS
 from fluxforge_etl_worker.soundness import FeedSoundness

@@ -34,9 +34,9 @@ change of a name, a type or a formula. A row has {columns} columns with the defa
 Prices are in quote currency, sizes in base currency (contracts where the venue quotes contracts). Level i of a side
 has price `p_i` and size `q_i` (`pb`, `qb` bids; `pa`, `qa` asks); i = 0 is the touch; levels of size 0 do not exist.
 `d_i = abs(p_i - mid) / mid x 10^4`. A book is valid when both sides have a level, every price is above 0 and
-`pb_0 < pa_0`; others make no row and are listed in `coverage`. A null is never a zero: it is what cannot be known; 0 is what
-was seen to be nothing. Where a formula has no value in floating point (a quotient of what vanishes or overflows) the
-column is null too.
+`pb_0 < pa_0`; others make no row and are listed in `coverage`. A null is never a zero: it is what cannot be known; 0
+is what was seen to be nothing. Where a formula has no value in floating point (a quotient of what vanishes or
+overflows) the column is null too.
 
 ## From one book
 """

@@ -4,56 +4,18 @@ NaN is null. Windows that were not observed are left to the caller.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final
 
 import numpy as np
 
-from fluxforge_etl_worker.columns import F64, I64, Bools
-from fluxforge_etl_worker.features import returns
+from fluxforge_etl_worker.columns import F64, Bools
 from fluxforge_etl_worker.features.streams import TOP_LEVELS, Updates
 from fluxforge_etl_worker.features.windows import Sums, Timeline, Windows
 
 MLOFI_DECAY: Final = -0.5
 
 
-@dataclass(frozen=True, slots=True)
-class Touches:
-    """The touch of n valid updates: capture time, best prices and their sizes."""
-
-    capture_ns: I64
-    bid: F64
-    bid_size: F64
-    ask: F64
-    ask_size: F64
-
-    @classmethod
-    def joined(cls, parts: Sequence[Self]) -> Self:
-        """Return the updates of several stretches, one after the other."""
-        return cls(
-            np.concatenate([part.capture_ns for part in parts]),
-            np.concatenate([part.bid for part in parts]),
-            np.concatenate([part.bid_size for part in parts]),
-            np.concatenate([part.ask for part in parts]),
-            np.concatenate([part.ask_size for part in parts]),
-        )
-
-    def __len__(self) -> int:
-        """Return the number of updates."""
-        return len(self.capture_ns)
-
-    @property
-    def mid(self) -> F64:
-        """`(bid + ask) / 2`."""
-        return (self.bid + self.ask) / 2
-
-
-def log_returns(updates: Touches | Updates, known: Bools) -> F64:
-    """Return `r_n = ln(mid_n / mid_(n-1))`; null for the first and where the update before is not `known`."""
-    return returns.log_returns(_updates(updates), known)
-
-
-def order_flow_imbalance(updates: Touches | Updates, known: Bools) -> F64:
+def order_flow_imbalance(updates: Updates, known: Bools) -> F64:
     """Return `e_n` of the touch per update, shape (n,), base currency; null for the first and where not `known`.
 
     `1[pb_n >= pb_(n-1)] qb_n - 1[pb_n <= pb_(n-1)] qb_(n-1) - 1[pa_n <= pa_(n-1)] qa_n + 1[pa_n >= pa_(n-1)] qa_(n-1)`;
@@ -61,7 +23,7 @@ def order_flow_imbalance(updates: Touches | Updates, known: Bools) -> F64:
     Source: Cont, Kukanov, Stoikov (2014), Journal of Financial Econometrics 12(1), equation 1.
     """
     result = np.full(len(updates), np.nan)
-    result[1:] = _level_flow(_updates(updates), 0)
+    result[1:] = _level_flow(updates, 0)
     return np.where(known, result, np.nan)
 
 
@@ -112,10 +74,3 @@ def _level_flow(updates: Updates, level: int) -> F64:
         + np.where(ask[1:] >= ask[:-1], ask_size[:-1], 0.0)
     )
     return result
-
-
-def _updates(updates: Touches | Updates) -> Updates:
-    if isinstance(updates, Updates):
-        return updates
-    sides = (updates.bid, updates.bid_size, updates.ask, updates.ask_size)
-    return Updates(updates.capture_ns, *(side[:, None] for side in sides))
