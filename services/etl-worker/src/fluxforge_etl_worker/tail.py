@@ -128,7 +128,7 @@ def history_of(tails: Sequence[Tail], previous: PreviousSegment, options: EtlOpt
     since: dict[str, int] = {}
     for tail in tails:
         for symbol, first_ns in tail.history.trades_since.items():
-            since[symbol] = min(first_ns, since.get(symbol, first_ns))
+            since.setdefault(symbol, first_ns)  # to later ones it came before they begin
     joined = History(
         until_ns=previous.last_capture_ns,
         lane_first_ns=lane_first_ns,
