@@ -18,6 +18,7 @@ from fluxforge.domain.partition import partition_path
 from fluxforge_etl_worker.columns import I64
 from fluxforge_etl_worker.features.registry import Feature
 from fluxforge_etl_worker.schemas import check_schema
+from fluxforge_etl_worker.tables import numbers
 
 _ROW_GROUP_ROWS: Final = 131_072
 _ROW_GROUP_BYTES: Final = 64 * 1024 * 1024
@@ -185,19 +186,16 @@ def _moment(table: pa.Table, row: int) -> tuple[int, int]:
 
 
 def _split(table: pa.Table, cols: Sequence[str], source: str) -> Iterator[tuple[str, pa.Table]]:
-    """Yield the rows of each partition; rows of one instrument are cut, not copied."""
+    """Yield the rows of each partition, in the order they stand; rows that stand together are cut, not copied."""
     ts = _int64(_whole(table["ts"]).view(pa.int64()))
     span = _HOUR_US if "hour" in cols else _DAY_US
     labels = [ts // span] if {"date", "hour"} & set(cols) and ts.min() // span != ts.max() // span else []
     names = [_whole(table[col].unify_dictionaries()) for col in ("exchange", "symbol") if col in cols]
     labels += [_int64(name.indices.cast(pa.int64())) for name in names if len(name.dictionary) > 1]
-    changed = np.zeros(len(ts), dtype=np.bool_)
-    for label in labels:
-        changed[1:] |= label[1:] != label[:-1]
-    begins = np.flatnonzero(changed).tolist()
-    found: dict[str, list[pa.Table]] = {}
-    for begin, end in zip([0, *begins], [*begins, len(ts)], strict=True):
-        piece = table.slice(begin, end - begin)
+    for rows in _alike(labels, len(ts)):
+        begin, end = int(rows[0]), int(rows[-1]) + 1
+        is_run = end - begin == len(rows)
+        piece = table.slice(begin, end - begin) if is_run else table.take(numbers(rows))
         at = datetime.fromtimestamp(int(ts[begin]) / 1e6, tz=UTC)
         values = {
             "source": source,
@@ -206,9 +204,18 @@ def _split(table: pa.Table, cols: Sequence[str], source: str) -> Iterator[tuple[
             "date": f"{at:%Y-%m-%d}",
             "hour": f"{at:%H}",
         }
-        found.setdefault(partition_path(cols, values), []).append(piece)
-    for path, pieces in found.items():
-        yield path, pa.concat_tables(pieces)
+        yield partition_path(cols, values), piece
+
+
+def _alike(labels: Sequence[I64], rows: int) -> list[I64]:
+    """Return the rows that have all labels in common, group by group, each in rising order."""
+    if not labels:
+        return [np.arange(rows)]
+    order = np.lexsort(labels).astype(np.int64)  # it leaves equal ones in the order they stand
+    changed = np.zeros(rows - 1, dtype=np.bool_)
+    for label in labels:
+        changed |= np.diff(label[order]) != 0
+    return np.split(order, np.flatnonzero(changed) + 1)
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:
