@@ -1,6 +1,7 @@
 """Streaming features against a plain loop over rows, and the same whatever came long before or comes after."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -9,17 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluxforge.domain.control import FeedKey
 from fluxforge_etl_worker.features.registry import streaming, streaming_features
 from fluxforge_etl_worker.features.stream_rows import StreamRows
 from fluxforge_etl_worker.features.streams import TOP_LEVELS, TradeFlow, Updates
-from fluxforge_etl_worker.soundness import FeedSoundness, soundness_of
+from fluxforge_etl_worker.soundness import FeedSoundness
 
 S = 1_000_000_000
 BEGIN = 1_700_000_000 * S
 HORIZONS = (1, 5, 30, 60)
 TOLERANCE_S = 20
-SOUND = soundness_of(FeedKey("orderbook", "A/B"), [])
 
 
 @dataclass
@@ -52,6 +51,7 @@ class Story:
     ends: list[int]
     unsound: list[tuple[int, int]]
     trades_since: int = BEGIN
+    trades_unsound: tuple[tuple[int, int], ...] = ()
 
 
 SIZES = st.one_of(st.floats(0.01, 100), st.sampled_from([1e-8, 1e12, 1.0, 1.0]))
@@ -86,7 +86,8 @@ def stories(draw: st.DrawFn) -> Story:
     bounds = sorted(draw(st.sets(st.integers(0, 150), max_size=4)))
     unsound = [(BEGIN + a * S, BEGIN + b * S) for a, b in zip(bounds[::2], bounds[1::2], strict=False)]
     since = BEGIN + draw(st.sampled_from([0, 0, 40 * S]))
-    return Story(made, trades, sorted(BEGIN + at for at in ends if at >= times[0]), unsound, since)
+    deaf = draw(st.sampled_from([(), (), ((BEGIN + 70 * S, BEGIN + 75 * S),)]))
+    return Story(made, trades, sorted(BEGIN + at for at in ends if at >= times[0]), unsound, since, deaf)
 
 
 def padded(levels: list[tuple[float, float]], part: int) -> list[float]:
@@ -113,7 +114,7 @@ def flow_of(made: list[Trade]) -> TradeFlow:
     )
 
 
-def unsound(stretches: list[tuple[int, int]]) -> FeedSoundness:
+def unsound(stretches: Sequence[tuple[int, int]]) -> FeedSoundness:
     begin = np.array([a for a, _ in stretches], dtype=np.int64)
     end = np.array([b for _, b in stretches], dtype=np.int64)
     return FeedSoundness(begin, begin, end, np.array([], dtype=np.int64), np.array(["synced"], dtype=np.object_))
@@ -126,7 +127,7 @@ def rows_of(story: Story) -> StreamRows:
         known=np.array([book.known for book in story.books]),
         book=unsound(story.unsound),
         trades=None if story.trades is None else flow_of(story.trades),
-        trades_feed=SOUND,
+        trades_feed=unsound(story.trades_unsound),
         trades_known=lambda at: at >= story.trades_since,
         tolerance_ns=TOLERANCE_S * S,
     )
@@ -149,6 +150,12 @@ def as_of(story: Story, at: int) -> Book | None:
 
 def is_observed(story: Story, start: int, end: int) -> bool:
     return as_of(story, start) is not None and not any(a <= end and b > start + 1 for a, b in story.unsound)
+
+
+def trades_are_observed(story: Story, start: int, end: int) -> bool:
+    if story.trades is None or not is_observed(story, start, end) or start < story.trades_since:
+        return False
+    return not any(a <= end and b > start + 1 for a, b in story.trades_unsound)
 
 
 def check(found: object, terms: list[float] | None, *, root: bool = False) -> None:
@@ -179,7 +186,7 @@ def check_books(story: Story, end: int, h: int, row: dict[str, object]) -> None:
 
 def check_trades(story: Story, end: int, h: int, row: dict[str, object]) -> None:
     start = end - h * S
-    if story.trades is None or not is_observed(story, start, end) or start < story.trades_since:
+    if not trades_are_observed(story, start, end):
         for name in ("buy_volume", "sell_volume", "trade_flow_imbalance", "trade_count"):
             check(row[f"{name}_{h}s"], None)
         return
@@ -197,7 +204,7 @@ def slope_of(story: Story, end: int, h: int) -> float | None:
     """Return the least-squares slope; null where it has none."""
     start = end - h * S
     edges = [as_of(story, end - j * S) for j in range(h, -1, -1)]
-    if story.trades is None or None in edges or not is_observed(story, start, end) or start < story.trades_since:
+    if None in edges or not trades_are_observed(story, start, end):
         return None
     signs = {"buy": 1.0, "sell": -1.0, None: 0.0}
     x = [
