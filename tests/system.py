@@ -22,6 +22,9 @@ from tests.servers import running_nats
 PATIENCE_S = 120.0
 DRAIN_S = 120.0
 
+KEEP_RAW = {"delete_after_processing": False}
+"""Section `etl` of a test that reads the segments after they were processed."""
+
 
 @asynccontextmanager
 async def simulator(*arguments: object) -> AsyncIterator[tuple[int, Process]]:

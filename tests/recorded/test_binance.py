@@ -12,7 +12,7 @@ import pytest
 
 from fluxforge.domain.status import CollectorStatus
 from tests.recorded.recordings import BinanceRecording, recording
-from tests.system import running_system, simulator
+from tests.system import KEEP_RAW, running_system, simulator
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -51,7 +51,7 @@ async def run(base: Path) -> Captured:
     async with simulator(*play, "--once", "--wait-for", 2, "--ledger", ledger) as (port, playing):
         exchange = {"via": f"127.0.0.1:{port}", "max_orderbook_depth": 50, "channels": FEEDS}
         ingestion = {"segment_max_mb": 5, "segment_max_age_seconds": 5}
-        async with running_system(base, {"binance": exchange}, ingestion=ingestion) as system:
+        async with running_system(base, {"binance": exchange}, ingestion=ingestion, etl=KEEP_RAW) as system:
             segmenter = await system.start("segmenter")
             worker = await system.start("etl_worker")
             collector = await system.start("clock_collector", "binance", str(MIDNIGHT_NS - BEFORE_MIDNIGHT_NS))

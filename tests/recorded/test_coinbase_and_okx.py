@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from tests.recorded.recordings import received, recording
-from tests.system import running_system, simulator
+from tests.system import KEEP_RAW, running_system, simulator
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -49,7 +49,7 @@ async def run(base: Path, exchange: str, name: str, markets: list[str]) -> Captu
     play = ["--recording", recording(name), "--exchange", exchange, "--speed", 10, "--wait-for", 3 * len(markets)]
     async with simulator(*play, "--once", "--ledger", ledger) as (port, playing):
         via = {"via": f"127.0.0.1:{port}", "channels": channels}
-        async with running_system(base, {exchange: via}) as system:
+        async with running_system(base, {exchange: via}, etl=KEEP_RAW) as system:
             segmenter = await system.start("segmenter")
             worker = await system.start("etl_worker")
             collector = await system.start("collector", "--exchange", exchange)

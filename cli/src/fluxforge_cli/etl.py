@@ -43,6 +43,8 @@ def run(
 
     if (mode is Mode.DATE) != (date is not None):
         raise UsageError("etl run: --date is given with --mode date, and only then")
+    if delete and force:
+        raise UsageError("etl run: --force computes again from the data that --delete takes away; give one of them")
     settings = choose(config, data).settings
     which: Literal["all", "date"] = "date" if mode is Mode.DATE else "all"
     summary = run_folder(settings, mode=which, date=date, source=source, delete=delete, force=force)

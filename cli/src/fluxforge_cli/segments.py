@@ -48,7 +48,7 @@ def segments(config: ConfigOption = None, data: ThereOption = None) -> None:
 def state(segment: "SealedSegment") -> str:
     """Return what became of a segment, in a word or two."""
     if segment.commit is None:
-        return "sealed" if segment.has_data else "sealed, raw lost"
+        return "sealed" if segment.has_data else "sealed, no data"
     quarantined = f", {segment.commit.quarantined:,} quarantined" if segment.commit.quarantined else ""
     deleted = "" if segment.has_data else ", raw deleted"
     return ("in Parquet" if segment.placed else "committed") + quarantined + deleted

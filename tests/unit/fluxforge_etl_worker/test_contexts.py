@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 
 import orjson
@@ -8,6 +10,7 @@ from fluxforge.adapters.memory.store import MemoryStore
 from fluxforge.domain.control import Control, Event, FeedKey
 from fluxforge.domain.errors import StoreUnavailableError
 from fluxforge.domain.segment import Manifest, PreviousSegment
+from fluxforge.ports.store import Store
 from fluxforge_etl_worker.contexts import Contexts
 from fluxforge_etl_worker.retire import Retirement
 from fluxforge_etl_worker.upkeep import Upkeep
@@ -26,6 +29,7 @@ from tests.unit.fluxforge_etl_worker.samples import (
     trade,
     worker_on,
 )
+from tests.unit.fluxforge_etl_worker.test_work import KilledError, MortalStore
 
 HALF_MINUTE = 30 * S
 DATASETS = ("orderbook/hf", "orderbook/bars", "trades", "coverage")
@@ -78,7 +82,7 @@ def contexts_on(store: MemoryStore) -> Contexts:
     return Contexts(store, OPTIONS.layout, OPTIONS)
 
 
-def deleting(store: MemoryStore) -> Worker:
+def deleting(store: Store) -> Worker:
     return replace(worker_on(store), retirement=Retirement(sealed=True))
 
 
@@ -233,6 +237,41 @@ def test_tails_stay_as_long_as_a_segment_between_is_not_committed():
     for n in range(20):
         worker_on(reference).process(LANE, name(n))
     assert rows(store) == rows(reference) != before
+
+
+@pytest.mark.parametrize("lives", range(3, 120, 13))
+def test_killed_anywhere_along_a_lane_and_started_again_every_row_is_there_once(lives):
+    reference = MemoryStore()
+    a_lane(reference, 10, records_s=5)
+    for n in range(10):
+        deleting(reference).process(LANE, name(n))
+    store = MemoryStore()
+    a_lane(store, 10, records_s=5)
+    mortal = MortalStore(store, lives, after=bool(lives % 2))
+    with suppress(KilledError):
+        for n in range(10):
+            deleting(mortal).process(LANE, name(n))
+    assert mortal.lives < 0, "it was killed on the way"
+    for n in range(10):
+        deleting(store).process(LANE, name(n))
+    assert rows(store) == rows(reference)
+    assert list(store.keys(".tmp")) == []
+    assert not [key for key in store.keys("") if key.endswith((".ndjson", ".dead"))]
+
+
+def test_two_workers_at_once_along_a_lane_make_every_row_once():
+    reference = MemoryStore()
+    a_lane(reference, 10, records_s=5)
+    for n in range(10):
+        deleting(reference).process(LANE, name(n))
+    store = MemoryStore()
+    a_lane(store, 10, records_s=5)
+    with ThreadPoolExecutor(4) as pool:
+        twice = [name(n) for n in range(10)] * 2
+        outcomes = list(pool.map(lambda segment: deleting(store).process(LANE, segment), twice))
+    assert sum(outcome.forged for outcome in outcomes) == 10
+    assert rows(store) == rows(reference)
+    assert not [key for key in store.keys("") if key.endswith((".ndjson", ".dead"))]
 
 
 def test_data_of_a_segment_placed_before_goes_only_with_its_tail_standing():

@@ -106,4 +106,4 @@ def test_a_segment_whose_data_was_deleted_counts_by_its_manifest() -> None:
     assert sealed(found, {"new"}) == before == {("binance", "trades", "A-B"): 3}
     assert state(found[0]) == "in Parquet, raw deleted"
     store.delete(LAYOUT.commit_key(LANE, one.name))
-    assert state(segments(store, LAYOUT)[0]) == "sealed, raw lost"
+    assert state(segments(store, LAYOUT)[0]) == "sealed, no data"
