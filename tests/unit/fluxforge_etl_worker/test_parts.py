@@ -3,6 +3,7 @@ import sys
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
@@ -13,6 +14,7 @@ from fluxforge.adapters.local_store import LocalStore
 from fluxforge.domain.errors import SchemaMismatchError
 from fluxforge_etl_worker.parts import PartWriter
 from fluxforge_etl_worker.schemas import SCHEMA_VERSION, TICKER, TRADES
+from fluxforge_etl_worker.tables import strings
 from tests.unit.fluxforge_etl_worker.samples import (
     ASKS,
     BIDS,
@@ -196,3 +198,11 @@ def test_writing_parts_imports_no_pandas():
         "assert 'pandas' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[3])
+
+
+@pytest.mark.parametrize("values", [["a"] * 3, [None] * 3, ["a", "é", None, ""], ["", ""], []])
+def test_a_string_column_holds_what_it_was_given(values):
+    assert strings(values).to_pylist() == values
+    assert strings(np.array(values, dtype=np.object_)).to_pylist() == values
+    assert strings(values).type == pa.string()
+    strings(values).validate(full=True)

@@ -1,10 +1,13 @@
 import orjson
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from fluxforge.domain.control import Control, Event
+from fluxforge_etl_worker.heads import tail_of, usual_tail
 from fluxforge_etl_worker.lines import line_slices
 from fluxforge_etl_worker.read import SegmentReader, UnorderedError
-from tests.unit.fluxforge_etl_worker.samples import ASKS, BIDS, LANE, T0, Recording, S, trade
+from tests.unit.fluxforge_etl_worker.samples import ASKS, BIDS, LANE, MS, T0, Recording, S, trade
 
 
 def read(body: bytes, **options):
@@ -87,6 +90,43 @@ def test_one_bad_line_spoils_none_of_a_thousand_good_ones():
     _, columns = read(recording.body)
     assert len(columns.bad) == 1
     assert len(columns.books[0].keys) == 1001
+
+
+INTEGERS = st.one_of(
+    st.integers(-(2**64), 2**64).map(str),
+    st.integers(10**18, 10**19).map(str),
+    st.sampled_from(["null", "01", "-0", "1.0", "1e3", "true", '"1"', "", " 1", "9223372036854775807"]),
+)
+
+
+@given(conn=INTEGERS, seq=INTEGERS, capture_ns=INTEGERS, exchange_ms=INTEGERS)
+@example(conn="0", seq="1", capture_ns=str(T0), exchange_ms="null")
+@example(conn="1", seq="999999999999999999", capture_ns="8999999999999999999", exchange_ms="1")
+def test_a_tail_read_at_a_glance_is_what_json_makes_of_it(conn, seq, capture_ns, exchange_ms):
+    tail = f',"conn":{conn},"seq":{seq},"capture_ns":{capture_ns},"exchange_ms":{exchange_ms}'.encode()
+    glanced = usual_tail(b"head" + tail + b"data", 4, 4 + len(tail))
+    if glanced is not None:
+        assert glanced == tail_of(orjson.loads(b"{" + tail[1:] + b"}"))
+
+
+@pytest.mark.parametrize("exchange_ms", [T0 // MS, None])
+def test_the_tails_our_collectors_write_are_read_at_a_glance(exchange_ms):
+    recording = Recording()
+    recording.add("ticker", "BTC/USDT", T0, {"last": 1.0}, exchange_ms=exchange_ms)
+    line = recording.lines[0]
+    found = usual_tail(line, line.index(b',"conn"'), line.index(b',"data"'))
+    assert found == (1, T0, exchange_ms, None, False)
+
+
+def test_other_tails_are_read_all_the_same():
+    recording = Recording()
+    recording.ticker(T0, last=1.0)
+    (line,) = recording.lines
+    spaced = line.replace(b'"seq":1', b'"seq" : 2')
+    backfilled = line.replace(b',"data"', b',"source_kind":"backfill","data"').replace(b'"seq":1', b'"seq":3')
+    _, columns = read(line + spaced + backfilled)
+    assert columns.bad == ()
+    assert columns.tickers[0].keys.seq.tolist() == [1, 2, 3]
 
 
 def test_a_last_line_without_line_end_counts_when_it_is_whole():

@@ -14,7 +14,7 @@ from fluxforge.domain.record import read_envelope
 from fluxforge.domain.segment import Manifest
 from fluxforge.ports.store import Store
 
-CHUNK_BYTES: Final = 1_048_576
+CHUNK_BYTES: Final = 2_097_152  # with half of it the ETL takes 5 % longer, with twice as much no less
 
 
 def segment_chunks(store: Store, key: str) -> Iterator[bytes]:
