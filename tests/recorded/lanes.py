@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,12 @@ class RecordedLane:
     def lane(self) -> Lane:
         return self.manifests[0].lane
 
+    def first(self, records_max: int) -> "RecordedLane":
+        """Return the lane's first segments, as many as hold so many records."""
+        until = list(accumulate(manifest.records for manifest in self.manifests))
+        kept = [m for m, records in zip(self.manifests, until, strict=True) if records <= records_max]
+        return RecordedLane(self.base, tuple(kept))
+
     @property
     def lines(self) -> list[bytes]:
         return list(self._lines())
@@ -129,10 +136,10 @@ def recorded_lanes(base: Path) -> dict[str, RecordedLane]:
 
 async def _capture(base: Path) -> dict[str, RecordedLane]:
     async with AsyncExitStack() as stack:
-        plays = [(venue, *await stack.enter_async_context(simulator(*venue.play))) for venue in VENUES]
+        plays = await asyncio.gather(*(stack.enter_async_context(simulator(*venue.play)) for venue in VENUES))
         exchanges = {
             venue.exchange: {"via": f"127.0.0.1:{port}", "max_orderbook_depth": DEPTH, "channels": venue.channels}
-            for venue, port, _ in plays
+            for venue, (port, _) in zip(VENUES, plays, strict=True)
         }
         ingestion = {"segment_max_mb": 2, "segment_max_age_seconds": 5}
         system = await stack.enter_async_context(running_system(base, exchanges, ingestion=ingestion))
@@ -141,11 +148,10 @@ async def _capture(base: Path) -> dict[str, RecordedLane]:
             await system.start("clock_collector", venue.exchange, str(venue.begin_ns), str(venue.speed))
             for venue in VENUES
         ]
-        async with asyncio.timeout(90):
-            for _, _, playing in plays:
+        async with asyncio.timeout(180):
+            for _, playing in plays:
                 await playing.wait()
-        for collector in collectors:
-            status = await system.drain_collector(collector)
+        for status in await asyncio.gather(*map(system.drain_collector, collectors)):
             assert status.dropped == 0
             assert status.captured == status.stored
         await system.drain(segmenter)

@@ -227,7 +227,7 @@ def placed_rows(store: Store, dataset: str) -> list[dict[str, Any]]:
 
 
 def _joined(bodies: Iterable[bytes]) -> pa.Table | None:
-    tables = [pq.read_table(BytesIO(body)) for body in bodies]
+    tables = [pq.ParquetFile(BytesIO(body)).read(use_threads=False) for body in bodies]
     return pa.concat_tables(tables) if tables else None
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+import orjson
 from hypothesis import strategies as st
 
 from fluxforge.domain.control import After, Control, Event, FeedKey
@@ -29,6 +30,7 @@ DATASETS = {
 
 UNSOUND = {Event.GAP, Event.STALLED, Event.DISCONNECTED, Event.DROPPED, Event.STARTED, Event.STOPPED}
 _REPEAT_NS = 30 * S
+_SHOWN_BYTES_MAX = 12_000
 _GAPS = st.sampled_from([1, MS, 250 * MS, 250 * MS, 700 * MS, S, S, 5 * S, 29 * S, 59 * S, 60 * S, 60 * S + 1])
 _SHORT = st.sampled_from([1, MS, 250 * MS, 250 * MS, 700 * MS, S, S, 3 * S, 12 * S])
 _CALM = ["book"] * 10 + ["trades"] * 5 + ["ticker"]
@@ -37,7 +39,7 @@ _BAD = st.sampled_from([Event.GAP, Event.STALLED, Event.DISCONNECTED, Event.DROP
 _TOLD = st.sampled_from([Event.CONNECTED, Event.SUBSCRIBED, Event.CLOCK_STEP, Event.SPOOLED, Event.REJECTED])
 
 
-@dataclass
+@dataclass(repr=False)
 class Story:
     """A lane as it was captured. An open hole is told again before any record 30 s after its last telling."""
 
@@ -45,6 +47,11 @@ class Story:
     at: int
     final: bool = False
     standing: dict[tuple[FeedKey, Event], int] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """Show the records as far as a person would read them."""
+        shown = b"".join(self.lines)[:_SHOWN_BYTES_MAX].decode()
+        return f"Story({len(self.lines)} records{', final' if self.final else ''}):\n{shown}\n"
 
     def now(self) -> int:
         """Return the time of the next record."""
@@ -71,7 +78,7 @@ class Story:
     def restart(self, *, in_order: bool, pause_ns: int) -> None:
         if in_order:
             self.control(Event.STOPPED, FEEDS)
-        after = After(self.recording.boot, 7, self.recording.records[-1]["capture_ns"])
+        after = After(self.recording.boot, 7, orjson.loads(self.lines[-1])["capture_ns"])
         self.at += pause_ns
         self.recording.restart(f"boot{self.at}")
         self.control(Event.STARTED, FEEDS, after=after)
@@ -187,14 +194,14 @@ def compare(
     datasets: Collection[str] = tuple(DATASETS),
     chosen: Collection[tuple[str, int]] | None = None,
 ) -> Tally:
-    """Check every key and every column of these datasets; of `chosen` (symbol, ts_ns) alone where that is given."""
+    """Check every key and column of these datasets; of `chosen` (symbol, capture_ns) alone where that is given."""
     tally = Tally()
     for dataset in datasets:
         told, keys = DATASETS[dataset]
         found = rows(dataset)
         if dataset == "orderbook/hf" and chosen is not None:
             tally.rows(found, oracle.hf_keys(lane), *keys)
-            found = [row for row in found if (row["symbol"], row["ts_ns"]) in chosen]
+            found = [row for row in found if (row["symbol"], row["capture_ns"]) in chosen]
             wanted = oracle.hf_rows(lane, chosen)
         else:
             wanted = told(lane)
@@ -202,3 +209,35 @@ def compare(
         if dataset != "coverage" and wanted:
             assert set(found[0]) == set(wanted[0]), f"columns of {dataset} that nobody compared"
     return tally
+
+
+def long_story(lines: int) -> Story:
+    """Return one long lane, always the same: mostly calm, with holes, two restarts and trades sent again."""
+    random = Random(7)
+    story = Story(Recording(), T0 + 250 * MS)
+    story.control(Event.STARTED, FEEDS)
+    best, restarts = dict.fromkeys(MARKETS, 10_000), 0
+    while len(story.lines) < lines:
+        done = len(story.lines)
+        if story.standing and random.random() < 0.04:
+            for feed in dict.fromkeys(feed for feed, _ in story.standing):
+                story.control(Event.RESYNCED if feed.channel == "orderbook" else Event.RECOVERED, [feed])
+        elif random.random() < 0.004:
+            story.control(random.choice([Event.GAP, Event.STALLED]), random.sample(FEEDS, 2))
+        elif done > lines // 3 * (restarts + 1):
+            restarts += 1
+            story.restart(in_order=restarts == 1, pause_ns=20 * S)
+        market = random.choice(MARKETS)
+        best[market] += random.choice([-2, -1, 0, 0, 1, 2])
+        at, kind = story.now(), random.random()
+        if kind < 0.7:
+            story.recording.book(at, *book(random, 0.01, best[market]), market)
+        elif kind < 0.95:
+            story.recording.trades(at, *_trades(random, 0.01, best[market], at, 2), market=market)
+        else:
+            story.recording.ticker(at, market, last=best[market] * 0.01)
+        story.at += random.choice([1, MS, 50 * MS, 250 * MS, 500 * MS])
+    story.at += 70 * S
+    story.control(Event.LANE_CLOSED)
+    story.final = True
+    return story

@@ -27,12 +27,15 @@ from tests.unit.fluxforge_etl_worker.samples import (
 )
 from tests.unit.fluxforge_etl_worker.stories import DATASETS, Story, compare, lane_of, stories
 
-SLOW = settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+WHOLE = settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+CUT = settings(WHOLE, max_examples=40)
 INTERVALS = st.sampled_from([0, S, S // 4, 60 * S])
 HORIZONS = st.sampled_from([(1, 5, 30, 60), (1, 5, 30, 60), (2, 45), (90,)])
 
 
-@SLOW
+@WHOLE
 @given(
     story=stories(),
     interval_ns=INTERVALS,
@@ -63,11 +66,11 @@ def test_every_row_of_a_lane_is_what_the_oracle_says(
     compare(lambda dataset: rows_of(result, dataset), story.lane(chosen))
 
 
-@SLOW
+@CUT
 @given(
-    story=stories(),
+    story=stories(steps_max=40),
     interval_ns=INTERVALS,
-    places=st.one_of(st.just(range(1000)), st.lists(st.integers(1, 60), max_size=6)),
+    places=st.one_of(st.just(range(1000)), st.lists(st.integers(1, 40), max_size=6)),
     seed=st.integers(0, 1000),
 )
 def test_whatever_the_cuts_and_the_order_of_the_work_the_rows_are_those_of_the_whole_lane(

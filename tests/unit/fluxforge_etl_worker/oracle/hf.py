@@ -19,11 +19,11 @@ def hf_keys(lane: Lane) -> list[Row]:
 
 
 def hf_rows(lane: Lane, chosen: Collection[tuple[str, int]] | None = None) -> list[Row]:
-    """Return the feature rows, all or those of these (symbol, time of the row)."""
+    """Return the feature rows, all or those of these updates: (symbol, capture_ns)."""
     rows = []
     for instrument in instruments(lane):
         for at, update in moments(instrument):
-            if chosen is None or (instrument.symbol, at) in chosen:
+            if chosen is None or (instrument.symbol, update.at) in chosen:
                 row = _keys(instrument, at, update)
                 row |= structural(update.bids, update.asks, lane.options.levels_max)
                 rows.append(row | streaming(instrument, at, update))
