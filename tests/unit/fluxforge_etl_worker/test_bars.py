@@ -4,7 +4,7 @@ import pytest
 
 from fluxforge.domain.control import Control, Event, FeedKey
 from fluxforge.domain.lane import Lane
-from fluxforge.domain.segment import FeedLast, PreviousSegment
+from fluxforge.domain.segment import PreviousSegment
 from tests.unit.fluxforge_etl_worker.samples import MS, T0, Recording, S, forged, options, rows_of, trade
 
 ONE = options(bar_durations_s=(1,))
@@ -42,18 +42,24 @@ def test_volumes_are_null_without_trades_captured_and_zero_without_trades_made()
     book(recording, T0, 100.0)
     (unknown,) = rows_of(forged(recording.body, ONE), "orderbook/bars")
     assert [unknown[name] for name in ("buy_volume", "sell_volume", "trade_count", "vwap")] == [None] * 4
-    quiet = [FeedLast("trades", "BTC-USDT", "b", 7)]
-    (known,) = rows_of(forged(recording.body, ONE, last_seqs=quiet), "orderbook/bars")
+    recording.control(T0 + S - 1, Control(Event.RECOVERED, feeds=(FeedKey("trades", "BTC-USDT"),)))
+    (known,) = rows_of(forged(recording.body, ONE), "orderbook/bars")
     assert [known[name] for name in ("buy_volume", "sell_volume", "trade_count", "vwap")] == [0.0, 0.0, 0, None]
+    late = Recording()
+    book(late, T0, 100.0)
+    late.trades(T0 + S, trade("1", "buy", 100.0, 1.0))
+    (unknown,) = rows_of(forged(late.body, ONE), "orderbook/bars")
+    assert [unknown[name] for name in ("buy_volume", "sell_volume", "trade_count", "vwap")] == [None] * 4
 
 
-def test_a_bar_that_began_before_the_segment_or_ends_after_it_is_left_out():
+def test_a_bar_is_of_the_segment_in_which_it_ends_and_incomplete_where_what_came_before_is_not_known():
     recording = Recording()
     for n in range(4):
         book(recording, T0 + n * S + 500 * MS, 100.0)
     previous = PreviousSegment("before", 1, T0 + 100 * MS)
     rows = rows_of(forged(recording.body, ONE, previous=previous, last=T0 + 3500 * MS), "orderbook/bars")
-    assert [row["ts_ns"] for row in rows] == [T0 + S, T0 + 2 * S]
+    assert [row["ts_ns"] for row in rows] == [T0, T0 + S, T0 + 2 * S]
+    assert [row["complete"] for row in rows] == [False] * 3  # of a lane's holes nothing is known for a while
 
 
 def test_after_the_end_of_a_lane_open_bars_are_emitted_as_incomplete():
@@ -110,12 +116,12 @@ def test_a_trade_at_the_edge_of_two_bars_is_of_the_one_that_begins_there():
     assert [(row["ts_ns"], row["buy_volume"]) for row in rows] == [(T0, 1.0), (T0 + 2 * S, 4.0)]
 
 
-def test_a_bar_that_begins_with_the_last_record_of_the_segment_before_is_left_out():
+def test_a_bar_that_ends_with_the_last_record_of_the_segment_before_is_left_to_that_one():
     recording = Recording()
-    book(recording, T0 + 1, 100.0)
-    book(recording, T0 + S, 100.0)
-    rows = rows_of(forged(recording.body, ONE, previous=PreviousSegment("before", 1, T0)), "orderbook/bars")
-    assert [row["ts_ns"] for row in rows] == [T0 + S]
+    book(recording, T0 + S + 1, 100.0)
+    book(recording, T0 + 2 * S, 100.0)
+    rows = rows_of(forged(recording.body, ONE, previous=PreviousSegment("before", 1, T0 + S)), "orderbook/bars")
+    assert [row["ts_ns"] for row in rows] == [T0 + S, T0 + 2 * S]
 
 
 def test_just_the_tolerance_before_is_known_to_an_update_and_too_old_for_the_start_of_a_bar():

@@ -19,13 +19,15 @@ def test_a_row_is_the_last_update_up_to_its_boundary():
     assert seqs(recording) == [(0, 2), (1000, 5), (2000, 6), (4000, 7)]
 
 
-def test_a_boundary_beyond_the_segment_or_begun_before_it_is_left_out():
+def test_a_boundary_beyond_the_segment_or_up_to_the_end_of_the_one_before_is_left_out():
     recording = Recording()
     for offset_ms in (500, 1500, 2500):
         recording.book(T0 + offset_ms * MS, BIDS, ASKS)
     assert seqs(recording, last=T0 + 2500 * MS) == [(1000, 1), (2000, 2)]
-    assert seqs(recording, previous=PreviousSegment("before", 1, T0 + 100 * MS)) == [(2000, 2), (3000, 3)]
-    assert seqs(recording, previous=PreviousSegment("before", 1, T0)) == [(1000, 1), (2000, 2), (3000, 3)]
+    assert seqs(recording, previous=PreviousSegment("before", 1, T0 + 100 * MS)) == [(1000, 1), (2000, 2), (3000, 3)]
+    late = Recording()
+    late.book(T0 + S + 1, BIDS, ASKS)
+    assert seqs(late, previous=PreviousSegment("before", 1, T0 + S)) == [(2000, 1)]
 
 
 def test_with_interval_zero_every_update_is_a_row_and_its_time_is_its_own():
