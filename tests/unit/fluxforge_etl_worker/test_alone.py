@@ -8,6 +8,7 @@ from typing_extensions import override
 
 from fluxforge.adapters.local_store import LocalStore
 from fluxforge.adapters.system_clock import SystemClock
+from fluxforge.domain.control import After, Control, Event, FeedKey
 from fluxforge.domain.errors import (
     DurabilityError,
     FluxForgeError,
@@ -16,9 +17,10 @@ from fluxforge.domain.errors import (
     StoreUnavailableError,
 )
 from fluxforge.domain.lane import Lane
+from fluxforge.domain.segment import PreviousSegment
 from fluxforge_etl_worker.alone import DiedAloneError, ProcessUnavailableError, _death, process_alone
 from fluxforge_etl_worker.work import Outcome, Worker
-from tests.unit.fluxforge_etl_worker.samples import LANE, OPTIONS, SEGMENT, T0, Recording, manifest_of, stored
+from tests.unit.fluxforge_etl_worker.samples import LANE, OPTIONS, SEGMENT, T0, Recording, S, manifest_of, stored
 
 pytestmark = pytest.mark.slow
 
@@ -82,6 +84,45 @@ def test_the_signals_of_a_drain_are_the_parents_business(tmp_path: Path) -> None
     worker = worker_in(tmp_path)
     stored(worker.raw, recording.body, manifest_of(recording.body, last=T0))
     assert process_alone(worker, LANE, "SIGTERM").forged
+
+
+class Deadly(LocalStore):
+    """Reading the data of the first segment kills, or raises what nobody expects."""
+
+    @override
+    def read(self, key: str, *, offset: int = 0, length: int | None = None) -> bytes:
+        if key.endswith(f"{SEGMENT}.ndjson"):
+            if (self.base_dir / "lethal").exists():
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise MemoryError("too much")
+        return super().read(key, offset=offset, length=length)
+
+
+@pytest.mark.parametrize("how", ["kills", "raises"])
+def test_an_earlier_segment_that_kills_whoever_reads_it_condemns_no_other(tmp_path: Path, how: str) -> None:
+    if how == "kills":
+        (tmp_path / "lethal").touch()
+    store = Deadly(tmp_path, sync=False)
+    worker = Worker(store, store, OPTIONS, SystemClock())
+    recording = Recording()
+    recording.ticker(T0, last=1.0)
+    first = stored(store, recording.body, manifest_of(recording.body, last=T0))
+    recording.lines.clear()
+    recording.ticker(T0 + S, last=2.0)
+    # Tickers need no context; a start without a stop does: how the boot before ended stands in the segment before.
+    feeds = (FeedKey("ticker", "BTC-USDT"),)
+    recording.control(T0 + 2 * S, Control(Event.STARTED, feeds=feeds, after=After("01dboot0", 9, T0)))
+    previous = PreviousSegment(first.name, 1, T0)
+    later = manifest_of(
+        recording.body, name="segment_20231114T22_00002", first=T0 + S, last=T0 + 2 * S, previous=previous
+    )
+    stored(store, recording.body, later)
+    with pytest.raises(ProcessUnavailableError, match=f"without the tail of {SEGMENT}"):
+        process_alone(worker, LANE, later.name)
+    assert store.size(f"tails/{LANE}/{SEGMENT}.tail.dead") is not None
+    assert process_alone(worker, LANE, later.name).forged
+    with pytest.raises(DiedAloneError):
+        process_alone(worker, LANE, SEGMENT)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from prometheus_client import CollectorRegistry
 from typing_extensions import override
 
@@ -8,7 +10,8 @@ from fluxforge.domain.segment import SealedEvent
 from fluxforge.runtime.lifecycle import Shutdown
 from fluxforge_etl_worker.consume import EtlService
 from fluxforge_etl_worker.events import EtlEvents
-from tests.unit.fluxforge_etl_worker.samples import LANE, SEGMENT, T0, Recording, stored, worker_on
+from fluxforge_etl_worker.retire import Retirement
+from tests.unit.fluxforge_etl_worker.samples import LANE, SEGMENT, T0, Recording, manifest_of, stored, trade, worker_on
 
 
 class WitnessStore(MemoryStore):
@@ -49,3 +52,38 @@ async def test_a_claim_is_held_until_the_parts_are_placed_and_told_of() -> None:
     assert store.held[f"commits/{LANE}/{SEGMENT}.placed"] == 1
     assert server.held[f"parts.committed.{LANE}.{SEGMENT}"] == 1
     assert server.work == []
+
+
+async def test_an_event_that_names_no_segment_is_taken_out_of_the_queue() -> None:
+    server = MemoryServer()
+    bus = MemoryBus(server)
+    event = SealedEvent(str(LANE), "../../secrets", 1, 1, T0)
+    await bus.events.publish(f"segments.sealed.{LANE}.x", event.to_json(), message_id="1")
+    registry = CollectorRegistry()
+    shutdown = Shutdown()
+    shutdown.request()
+    store = MemoryStore()
+    await EtlService(worker_on(store), bus, EtlEvents(registry), shutdown, instance="one").run()
+    assert server.work == []
+    assert registry.get_sample_value("fluxforge_etl_worker_claims_refused_total") == 1
+    assert list(store.keys("")) == []
+
+
+async def test_what_was_done_around_the_parts_is_counted() -> None:
+    bus = MemoryBus(MemoryServer())
+    store = MemoryStore()
+    recording = Recording()
+    recording.trades(T0, trade("1", "buy", 1.0, 1.0), trade("1", "buy", 1.0, 1.0))
+    manifest = stored(store, recording.body, manifest_of(recording.body, last=T0))
+    event = SealedEvent(str(LANE), SEGMENT, manifest.size_bytes, manifest.records, manifest.last_capture_ns)
+    await bus.events.publish(f"segments.sealed.{LANE}.{SEGMENT}", event.to_json(), message_id="1")
+    registry = CollectorRegistry()
+    shutdown = Shutdown()
+    shutdown.request()
+    worker = replace(worker_on(store), retirement=Retirement(sealed=True))
+    await EtlService(worker, bus, EtlEvents(registry), shutdown, instance="one").run()
+    counted = {
+        kind: registry.get_sample_value("fluxforge_etl_worker_upkeep_total", {"kind": kind})
+        for kind in ("resent_trades", "tails_written", "raw_deleted", "contexts_built")
+    }
+    assert counted == {"resent_trades": 1, "tails_written": 1, "raw_deleted": 1, "contexts_built": None}

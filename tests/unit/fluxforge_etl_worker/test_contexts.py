@@ -286,6 +286,23 @@ def test_data_of_a_segment_placed_before_goes_only_with_its_tail_standing():
     assert store.read(tail_key(1)) == good
 
 
+def test_a_recomputation_uses_the_tails_of_segments_whose_data_is_gone():
+    store = MemoryStore()
+    a_lane(store, 4)
+    for n in range(3):
+        deleting(store).process(LANE, name(n))
+    worker_on(store).process(LANE, name(3))
+    before = tails(store)
+    layout = replace(OPTIONS.layout, processed_dir="again")
+    worker = worker_on(store, options=replace(OPTIONS, layout=layout)).recomputing()
+    worker.process(LANE, name(3))
+    for dataset in ("orderbook/hf", "orderbook/bars"):
+        key = f"{dataset}/exchange=binance/symbol=BTC-USDT/date=2023-11-14/part_{LANE}_{name(3)}.parquet"
+        assert store.read(f"again/ccxt/{key}") == store.read(f"processed/ccxt/{key}")
+    assert tails(store) == before
+    assert not [key for key in store.keys("recomputed") if key.endswith(".dead")]
+
+
 def test_trades_sent_again_across_segments_are_marked_and_counted():
     store = MemoryStore()
     recording = Recording()

@@ -1,13 +1,15 @@
 """Alone: one segment worked on in a process that does nothing else, so that what it breaks condemns nobody else.
 
 Kept: a process that somebody ended from outside condemns nothing. It ignores the signals of a drain, ends when its
-parent does, and its death counts only once the parent has outlived it.
+parent does, and its death counts only once the parent has outlived it. Where it died over the data of an earlier
+segment, read for its tail, that one's tail is given up, and the segment at hand is tried again without.
 """
 
 import multiprocessing
 import os
 import signal
 import threading
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from typing import Final
 
@@ -36,7 +38,14 @@ class DiedAloneError(PermanentError):
 
 
 class ProcessUnavailableError(TransientError):
-    """A process could not be started, or was ended from outside; nothing is known of its segment."""
+    """A process could not be started, or was not ended by its own segment, of which nothing is known yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What the child says on its way: whose data it reads for the sake of its own segment; None: no more."""
+
+    segment: str | None
 
 
 def process_alone(worker: Worker, lane: Lane, segment: str) -> Outcome:
@@ -44,7 +53,7 @@ def process_alone(worker: Worker, lane: Lane, segment: str) -> Outcome:
 
     Raises:
         DiedAloneError: The process died by itself.
-        ProcessUnavailableError: It could not be started, or somebody ended it.
+        ProcessUnavailableError: It could not be started, somebody ended it, or another segment did.
     """
     context = multiprocessing.get_context("spawn")  # Arrow's threads do not survive a fork
     ours, theirs = context.Pipe(duplex=False)
@@ -54,16 +63,22 @@ def process_alone(worker: Worker, lane: Lane, segment: str) -> Outcome:
     except OSError as error:
         raise ProcessUnavailableError(f"no process for {lane} {segment} alone: {error}") from error
     theirs.close()
+    reading: str | None = None
     with ours:
         try:
-            result: Outcome | FluxForgeError = ours.recv()
+            while isinstance(result := ours.recv(), _Reading):
+                reading = result.segment
         except EOFError:
             child.join()
-            raise _death(f"{lane} {segment}", child.exitcode) from None
+            result = _death(f"{lane} {segment}", child.exitcode)
     child.join()
+    if isinstance(result, DiedAloneError) and reading is not None:
+        worker.mark_tail_dead(lane, reading, result)
+        raise ProcessUnavailableError(f"{lane} {segment} is tried again without the tail of {reading}: {result.how}")
     if isinstance(result, FluxForgeError):
         raise result
-    return result
+    outcome: Outcome = result
+    return outcome
 
 
 def _death(segment: str, exitcode: int | None) -> DiedAloneError | ProcessUnavailableError:
@@ -79,7 +94,8 @@ def _work(result: Connection, worker: Worker, lane: Lane, segment: str) -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # a drain waits for us; who wants an end ends our parent
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    result.send(_outcome(worker, lane, segment))
+    watched = replace(worker, reading=lambda segment: result.send(_Reading(segment)))
+    result.send(_outcome(watched, lane, segment))
 
 
 def _outcome(worker: Worker, lane: Lane, segment: str) -> Outcome | FluxForgeError:

@@ -5,7 +5,7 @@ wait for one another. Where nobody can know a segment's tail any more a mark say
 heal by itself never leads to a mark.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import orjson
@@ -22,16 +22,20 @@ from fluxforge_etl_worker.source import chunks_since, sealed_chunks
 from fluxforge_etl_worker.tail import Tail, history_of
 from fluxforge_etl_worker.upkeep import Upkeep
 
+Reading = Callable[[str | None], None]
+"""Told the name of a segment whose raw data is about to be read for the sake of another, and None when that is over."""
+
 
 class Contexts:
     """The tail sidecars of a store's lanes; counts what it does in `upkeep`."""
 
-    __slots__ = ("_layout", "_options", "_raw", "upkeep")
+    __slots__ = ("_layout", "_options", "_raw", "_reading", "upkeep")
 
-    def __init__(self, raw: Store, layout: Layout, options: EtlOptions) -> None:
+    def __init__(self, raw: Store, layout: Layout, options: EtlOptions, reading: Reading | None = None) -> None:
         self._raw = raw
         self._layout = layout
         self._options = options
+        self._reading = reading
         self.upkeep = Upkeep()
 
     def before(self, manifest: Manifest) -> History:
@@ -114,16 +118,23 @@ class Contexts:
 
     def _build(self, lane: Lane, segment: str) -> Tail | None:
         """Build and store a tail from raw data; None where that is gone or unreadable."""
+        self._tell(segment)
+        tail: Tail | None = None
         try:
             tail = self._built(self._manifest(lane, segment))
         except ObjectNotFoundError as error:
-            return self._gone(lane, segment, str(error))
+            tail = self._gone(lane, segment, str(error))
         except (SegmentCorruptError, ManifestError) as error:
             self.mark_dead(lane, segment, str(error))
-            return None
-        self.upkeep.contexts_built += 1
-        self.store(tail)
+        else:
+            self.upkeep.contexts_built += 1
+            self.store(tail)
+        self._tell(None)  # not said when anything else was raised: then it is this segment that did it
         return tail
+
+    def _tell(self, segment: str | None) -> None:
+        if self._reading is not None:
+            self._reading(segment)
 
     def _built(self, manifest: Manifest) -> Tail:
         def chunks() -> Iterator[bytes]:

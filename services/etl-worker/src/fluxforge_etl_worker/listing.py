@@ -38,9 +38,9 @@ def listed(raw: Store, layout: Layout) -> dict[Lane, list[Listed]]:
         folder, _, file = key[len(prefix) + 1 :].rpartition("/")
         segment = segment_of_file(file)
         if segment is not None:
-            files.setdefault(_lane_of_folder(folder), {})[_checked(segment)] = file
+            files.setdefault(_lane_of_folder(folder), {})[checked_name(segment)] = file
         elif file.endswith(MANIFEST_SUFFIX):
-            manifests.setdefault(_lane_of_folder(folder), set()).add(_checked(file.removesuffix(MANIFEST_SUFFIX)))
+            manifests.setdefault(_lane_of_folder(folder), set()).add(checked_name(file.removesuffix(MANIFEST_SUFFIX)))
     found = {}
     for lane in sorted({*files, *manifests}):
         data, sealed = files.get(lane, {}), manifests.get(lane, set())
@@ -56,7 +56,12 @@ def is_lost(segment: Listed, newest: Listed) -> bool:
     return segment.file is None and segment != newest
 
 
-def _checked(segment: str) -> str:
+def checked_name(segment: str) -> str:
+    """Return the name of a segment.
+
+    Raises:
+        NameRefusedError: It may not stand in a key or in a part's name.
+    """
     if not _NAME.fullmatch(segment):
         raise NameRefusedError("segment", segment, "letters, digits, '_', '-' and '.' only")
     return segment

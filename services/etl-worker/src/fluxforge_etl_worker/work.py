@@ -16,7 +16,7 @@ from fluxforge.domain.segment import Manifest
 from fluxforge.ports.clock import Clock
 from fluxforge.ports.store import Store
 from fluxforge_etl_worker.attempts import Attempts, PartLostError
-from fluxforge_etl_worker.contexts import Contexts
+from fluxforge_etl_worker.contexts import Contexts, Reading
 from fluxforge_etl_worker.features.registry import FEATURE_VERSION
 from fluxforge_etl_worker.pipeline import Forged, forge, quarantine_lines
 from fluxforge_etl_worker.retire import Retirement
@@ -55,13 +55,17 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """Turns sealed segments into parts. `raw` holds segments and commits, `output` the datasets."""
+    """Turns sealed segments into parts. `raw` holds segments and commits, `output` the datasets.
+
+    `reading` is told of each earlier segment whose data has to be read.
+    """
 
     raw: Store
     output: Store
     options: EtlOptions
     clock: Clock
     retirement: Retirement = field(default_factory=Retirement)
+    reading: Reading | None = None
 
     def recomputing(self) -> "Worker":
         """Return the worker that recomputes into its `processed_dir`, under commits of its own; it deletes nothing."""
@@ -72,6 +76,10 @@ class Worker:
     def attempts(self) -> Attempts:
         """The commits and parts of segments."""
         return Attempts(self.raw, self.output, self.options.layout)
+
+    @property
+    def _contexts(self) -> Contexts:
+        return Contexts(self.raw, self.options.layout, self.options, self.reading)
 
     def manifest(self, lane: Lane, segment: str) -> Manifest:
         """Return the manifest of a segment.
@@ -90,7 +98,7 @@ class Worker:
             PermanentError: Its bytes, its commit or its parts are not what they must be.
             ObjectNotFoundError: Neither its manifest nor a finished commit of it stands.
         """
-        attempts, contexts = self.attempts, Contexts(self.raw, self.options.layout, self.options)
+        attempts, contexts = self.attempts, self._contexts
         commit = attempts.committed(lane, segment)
         mine = False
         try:
@@ -146,6 +154,10 @@ class Worker:
         except ObjectExistsError:
             return self.raw.read(key)
         return mark
+
+    def mark_tail_dead(self, lane: Lane, segment: str, error: Exception) -> None:
+        """Mark a segment as one whose data nobody should read for its tail; its successors do without."""
+        self._contexts.mark_dead(lane, segment, str(error))
 
     def is_dead(self, lane: Lane, segment: str) -> bool:
         """Return whether a segment is marked as one that cannot be processed."""
