@@ -18,7 +18,7 @@ operation of the same run. "At least" and "at most" are what we hold ourselves t
 CLAIMS = {
     "collector": "## Collector: what keeping every update costs, against bare ccxt.pro that drops them",
     "segmenter": "## Segmenter: from a lane's stream to sealed segments",
-    "etl": "## ETL: from a sealed segment to Parquet with every feature, against plain conversions without any, one thread",
+    "etl": "## ETL: from a sealed segment to Parquet with every feature, beside plain conversions, one thread each",
 }
 
 
