@@ -1,3 +1,5 @@
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -5,13 +7,17 @@ import duckdb
 import orjson
 import pytest
 import zstandard
+from typing_extensions import override
 
 from fluxforge.adapters.local_store import LocalStore
+from fluxforge.adapters.system_clock import SystemClock
 from fluxforge.domain.errors import ConfigurationError, NameRefusedError
-from fluxforge.domain.segment import Manifest
+from fluxforge.domain.lane import Lane
+from fluxforge.domain.segment import Manifest, PreviousSegment
 from fluxforge.runtime.settings import Settings
-from fluxforge_etl_worker.folder import run_folder
-from tests.unit.fluxforge_etl_worker.samples import LANE, T0, Recording, S, manifest_of, stored, trade
+from fluxforge_etl_worker.folder import DeadSegment, _results, run_folder
+from fluxforge_etl_worker.work import Outcome, Worker
+from tests.unit.fluxforge_etl_worker.samples import LANE, OPTIONS, T0, Recording, S, manifest_of, stored, trade
 from tests.unit.fluxforge_etl_worker.test_work import a_recording
 
 DAY = 86_400 * S
@@ -310,3 +316,33 @@ def test_several_processes_do_the_same_as_one(tmp_path):
         for folder in ("one", "two")
     }
     assert files["one"] == files["two"]
+
+
+class Lethal(Worker):
+    """Dies over the second segment."""
+
+    @override
+    def process(self, lane: Lane, segment: str) -> Outcome:
+        if segment == "s1":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().process(lane, segment)
+
+
+@pytest.mark.slow
+def test_a_segment_that_kills_a_process_of_the_run_is_told_apart_from_the_others(tmp_path):
+    store = LocalStore(tmp_path, sync=False)
+    previous = None
+    manifests = []
+    for n in range(3):
+        body, last = tickers(T0 + n * 100 * S), T0 + (n * 100 + 2) * S
+        manifest = manifest_of(body, name=f"s{n}", first=T0 + n * 100 * S, last=last, previous=previous)
+        manifests.append(stored(store, body, manifest))
+        previous = PreviousSegment(manifest.name, 1, last)
+    results = list(_results(Lethal(store, store, OPTIONS, SystemClock()), manifests, 2))
+    assert [(result.segment, isinstance(result, DeadSegment)) for result in results] == [
+        ("s0", False),
+        ("s1", True),
+        ("s2", False),
+    ]
+    assert orjson.loads((tmp_path / "dead" / str(LANE) / "s1.json").read_bytes())["error"] == "DiedAloneError"
+    assert (tmp_path / "tails" / str(LANE) / "s1.tail.dead").exists()

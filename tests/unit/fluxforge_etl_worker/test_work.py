@@ -318,6 +318,15 @@ def test_killed_at_any_write_while_data_is_to_be_deleted_it_ends_the_same(after)
     assert lives >= 16
 
 
+def test_data_stays_where_a_part_of_it_is_missing_that_once_was_placed():
+    store = MemoryStore()
+    stored(store, a_recording().body)
+    worker_on(store).process(LANE, SEGMENT)
+    store.delete(next(store.keys("processed/ccxt/trades")))
+    assert deleting_worker(store).process(LANE, SEGMENT).upkeep.raw_deleted == 0
+    assert store.size(RAW) is not None
+
+
 def test_four_workers_at_once_that_delete_make_every_row_once():
     store = MemoryStore()
     stored(store, a_recording().body)

@@ -136,6 +136,10 @@ class Attempts:
             if key.startswith(f"{self.layout.attempt_prefix(lane, commit.segment, '')}"):
                 self.output.delete(key)
 
+    def stand(self, commit: CommitRecord) -> bool:
+        """Return whether every part of a commit stands in its place, by its size."""
+        return all(self.output.size(part.final_key) == part.size_bytes for part in commit.parts)
+
     def recomputed(self, commit: CommitRecord, lost: Sequence[Part], again: Sequence[Part]) -> CommitRecord:
         """Return the commit that supersedes one whose parts were lost: what stands stays, what is lost is made again.
 

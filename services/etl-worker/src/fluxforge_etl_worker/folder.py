@@ -1,9 +1,11 @@
 """`etl run`: every segment that stands in a folder, without any bus; running it again does only what is left."""
 
+import contextlib
 import multiprocessing
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field, replace
 from typing import Final, Literal
 
@@ -14,6 +16,7 @@ from fluxforge.domain.lane import Lane
 from fluxforge.domain.segment import Manifest
 from fluxforge.runtime.settings import Settings
 from fluxforge_etl_worker.adopt import adopt
+from fluxforge_etl_worker.alone import DiedAloneError, ProcessUnavailableError, process_alone
 from fluxforge_etl_worker.days import Day, meets
 from fluxforge_etl_worker.features.registry import FEATURE_VERSION
 from fluxforge_etl_worker.listing import Listed, is_lost, listed
@@ -21,6 +24,7 @@ from fluxforge_etl_worker.main import worker_of
 from fluxforge_etl_worker.work import Outcome, SegmentLostError, Worker
 
 Mode = Literal["all", "date"]
+_TRIES: Final = 10
 _NO_RAW: Final = (
     "its data was deleted after processing, so that it cannot be recomputed; "
     "etl.delete_after_processing: false keeps the data of segments to come"
@@ -168,15 +172,37 @@ def _refuse_in_place(worker: Worker, wanted: Iterable[Manifest]) -> None:
 def _results(worker: Worker, wanted: list[Manifest], processes: int) -> Iterable[Outcome | DeadSegment]:
     if processes == 1 or len(wanted) <= 1:
         return (_process(worker, manifest) for manifest in wanted)
+    results: list[Outcome | DeadSegment] = []
     # Spawned, not forked: Arrow's threads do not survive a fork.
     with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return list(pool.map(_process, [worker] * len(wanted), wanted))
+        try:
+            for result in pool.map(_process, [worker] * len(wanted), wanted):
+                results.append(result)  # noqa: PERF402 - those before one that breaks the pool are kept
+        except BrokenProcessPool:  # one of the segments at hand ended its process: each is told apart from now on
+            results += [_judged(worker, manifest, _alone) for manifest in wanted[len(results) :]]
+    return results
 
 
 def _process(worker: Worker, manifest: Manifest) -> Outcome | DeadSegment:
+    return _judged(worker, manifest, lambda one, _: one.process(manifest.lane, manifest.name))
+
+
+def _alone(worker: Worker, manifest: Manifest) -> Outcome:
+    if worker.attempts.is_placed(manifest.lane, manifest.name):
+        return worker.process(manifest.lane, manifest.name)
+    for _ in range(_TRIES):
+        with contextlib.suppress(ProcessUnavailableError):
+            return process_alone(worker, manifest.lane, manifest.name)
+    return process_alone(worker, manifest.lane, manifest.name)
+
+
+def _judged(worker: Worker, manifest: Manifest, work: Callable[[Worker, Manifest], Outcome]) -> Outcome | DeadSegment:
     lane, segment = manifest.lane, manifest.name
     try:
-        return worker.process(lane, segment)
+        return work(worker, manifest)
+    except DiedAloneError as error:
+        worker.mark_tail_dead(lane, segment, error)
+        return _dead(worker, lane, segment, error)
     except SegmentLostError as error:
         if worker.options.layout.is_recomputation:  # nothing is wrong with it: it is there, as it was computed once
             return DeadSegment(str(lane), segment, _NO_RAW)

@@ -127,11 +127,12 @@ class Worker:
     def _retire(self, manifest: Manifest, commit: CommitRecord, contexts: Contexts) -> None:
         """Delete the data of a segment that is placed, where it may go, and the tails that nobody asks for any more.
 
-        The manifest stays (ADR-0007), and the data until the segment's tail stands.
+        The manifest stays (ADR-0007), and the data until the segment's tail stands; where a part is missing that once
+        was placed, it stays as well, for whoever finds out.
         """
         key = self.options.layout.segment_key(manifest.lane, manifest.file)
-        is_allowed = self.retirement.allows(manifest, commit)
-        if is_allowed and self.raw.size(key) is not None and contexts.ensure(manifest):
+        is_due = self.retirement.allows(manifest, commit) and self.raw.size(key) is not None
+        if is_due and self.attempts.stand(commit) and contexts.ensure(manifest):
             self.raw.delete(key)
             contexts.upkeep.raw_deleted += 1
         contexts.sweep(manifest)
