@@ -188,13 +188,22 @@ def test_rows_far_beyond_one_row_group_keep_their_order():
 def test_writing_parts_imports_no_pandas():
     code = (
         "import sys\n"
+        "from fluxforge_etl_worker.parts import PartWriter\n"
         "from tests.unit.fluxforge_etl_worker.samples import Recording, forged, BIDS, ASKS, T0, trade\n"
         "r = Recording()\n"
         "r.book(T0, BIDS, ASKS); r.trades(T0 + 1, trade('1', 'buy', 1.0, 1.0)); r.ticker(T0 + 2, last=1.0)\n"
+        "r.ticker(T0 + 4, last=1.0)\n"
         "r.add('ohlcv', 'BTC/USDT', T0 + 3, [[1, 2, 3, 4, 5, 6]])\n"
         "made = forged(r.body)\n"
         "assert len(made.parts) == 6, made.rows\n"
         "type(made.tail).from_bytes(made.tail.to_bytes(), what='tail')\n"
+        "import pyarrow as pa, pyarrow.parquet as pq\n"
+        "(part,) = [part for part in made.parts if part.dataset == 'ticker']\n"
+        "rows = pq.ParquetFile(pa.BufferReader(part.body)).read()\n"
+        "writer = PartWriter(source='ccxt', compression='zstd', features=(), metadata={})\n"
+        "writer.add('ticker', ('symbol',), [rows.slice(1)])\n"
+        "writer.add('ticker', ('symbol',), [rows.slice(0, 1)])\n"
+        "assert [part.rows for part in writer.finish()] == [2]\n"
         "assert 'pandas' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[3])

@@ -149,7 +149,8 @@ class _OpenPart:
         if self._disordered:  # several instruments in one partition, whose rows became certain at different times
             self._flush()
             self._writer.close()
-            written = pq.read_table(pa.BufferReader(self._sink.getvalue()))
+            # Not `read_table`, which imports pandas wherever it is installed.
+            written = pq.ParquetFile(pa.BufferReader(self._sink.getvalue())).read()
             self._begin()
             self._waiting = [in_order(written)]
         self._flush()
