@@ -190,7 +190,8 @@ _ROWS: Final = {
     "trades, the last five": """
         SELECT ts, exchange, symbol, side, price, amount, trade_id FROM trades ORDER BY ts DESC LIMIT 5""",
     "feature rows (hf), the last five": """
-        SELECT ts, exchange, symbol, mid_price, spread, microprice, imbalance_L5, depth_0_5bps FROM hf
+        SELECT ts, symbol, mid_price, spread, imbalance_L5, ofi_sum_5s, trade_flow_imbalance_5s, realized_volatility_5s
+        FROM hf
         ORDER BY ts DESC, exchange, symbol LIMIT 5""",
     "bars of 5 s, the last five": """
         SELECT ts, exchange, symbol, open, high, low, close, n_updates, trade_count FROM bars
@@ -199,7 +200,7 @@ _ROWS: Final = {
 
 _EXAMPLES: Final = (
     "SELECT exchange, symbol, count(*) AS trades, sum(cost) AS turnover FROM trades GROUP BY ALL ORDER BY ALL",
-    "SELECT ts, symbol, mid_price, spread, imbalance_L5 FROM hf WHERE symbol = 'BTC-USDT' ORDER BY ts LIMIT 10",
+    "SELECT ts, symbol, mid_price, ofi_sum_5s, log_return_5s FROM hf WHERE symbol = 'BTC-USDT' ORDER BY ts LIMIT 10",
     "SELECT ts, symbol, open, high, low, close, n_updates FROM bars WHERE duration = 5 ORDER BY symbol, ts LIMIT 10",
 )
 
