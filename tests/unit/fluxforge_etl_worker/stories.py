@@ -31,10 +31,12 @@ DATASETS = {
 UNSOUND = {Event.GAP, Event.STALLED, Event.DISCONNECTED, Event.DROPPED, Event.STARTED, Event.STOPPED}
 _REPEAT_NS = 30 * S
 _SHOWN_BYTES_MAX = 12_000
-_GAPS = st.sampled_from([1, MS, 250 * MS, 250 * MS, 700 * MS, S, S, 5 * S, 29 * S, 59 * S, 60 * S, 60 * S + 1])
-_SHORT = st.sampled_from([1, MS, 250 * MS, 250 * MS, 700 * MS, S, S, 3 * S, 12 * S])
+_GAPS = (1, MS, 250 * MS, 250 * MS, 700 * MS, S, S, 5 * S, 29 * S, 59 * S, 60 * S, 60 * S + 1)
+_SHORT = (1, MS, 250 * MS, 250 * MS, 700 * MS, S, S, 3 * S, 12 * S)
+_LONG = (1, S, 29 * S, 30 * S, 59 * S, 60 * S, 60 * S, 60 * S, 60 * S + 1, 120 * S)
 _CALM = ["book"] * 10 + ["trades"] * 5 + ["ticker"]
 _WILD = [*_CALM, *["bad"] * 3, *["mended"] * 4, "told", "restart"]
+_TEMPERS = st.sampled_from([(_CALM, _SHORT), (_CALM, _SHORT), (_CALM, _LONG), (_WILD, _GAPS), (_WILD, _GAPS)])
 _BAD = st.sampled_from([Event.GAP, Event.STALLED, Event.DISCONNECTED, Event.DROPPED])
 _TOLD = st.sampled_from([Event.CONNECTED, Event.SUBSCRIBED, Event.CLOCK_STEP, Event.SPOOLED, Event.REJECTED])
 
@@ -150,13 +152,13 @@ def stories(draw: st.DrawFn, steps_max: int = 60) -> Story:
         story.control(Event.STARTED, FEEDS, follows=draw(st.sampled_from([(), ("ccxt-binance-0of2",)])))
         for feed in FEEDS:
             story.control(Event.RESYNCED if feed.channel == "orderbook" else Event.RECOVERED, [feed])
-    is_calm = draw(st.sampled_from([True, True, False]))
+    kinds, gaps = draw(_TEMPERS)
     for _ in range(draw(st.integers(1, steps_max))):
         market = draw(st.sampled_from([MARKETS[0], MARKETS[0], MARKETS[1]]))
         random = Random(draw(st.integers(0, 10**6)))
-        kind = draw(st.sampled_from(_CALM if is_calm else _WILD))
+        kind = draw(st.sampled_from(kinds))
         _step(draw, story, kind, market, random, ticks[market], bests[market])
-        story.at += draw(_SHORT if is_calm else _GAPS)
+        story.at += draw(st.sampled_from(gaps)) - 1  # so that records may stand just so far apart
     if draw(st.booleans()):
         story.recording.ticker(story.now(), "SOL/USDT", last=1.0)
     if draw(st.booleans()):
