@@ -56,7 +56,7 @@ class Head:
 Tail = tuple[int, int, int | None, str | None, bool]
 """What differs from record to record, before `data`: seq, capture_ns, exchange_ms, source_kind, snapshot.
 
-A plain tuple: one of named fields takes four times as long to make.
+A plain tuple, since one is made for every record.
 """
 
 
@@ -86,8 +86,7 @@ def head_of(raw: Mapping[str, Any], lane: Lane) -> Head:
 def usual_tail(line: bytes, begin: int, end: int) -> Tail | None:
     """Return the tail that stands there, from `,"conn"` up to `,"data"`; None where it must be read as JSON.
 
-    Nearly all tails are alike but for their digits. One match and three conversions take a third of the time of a
-    JSON parser, a dictionary and the checks of its values.
+    Nearly all tails are alike but for their digits: 0.6 us by one match, 1.0 us by a JSON parser and its checks.
     """
     found = _USUAL_TAIL.fullmatch(line, begin, end)
     if found is None:
