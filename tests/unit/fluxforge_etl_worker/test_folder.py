@@ -11,13 +11,24 @@ from typing_extensions import override
 
 from fluxforge.adapters.local_store import LocalStore
 from fluxforge.adapters.system_clock import SystemClock
-from fluxforge.domain.errors import ConfigurationError, NameRefusedError
+from fluxforge.domain.errors import ConfigurationError, NameRefusedError, PartitionSchemaError
 from fluxforge.domain.lane import Lane
 from fluxforge.domain.segment import Manifest, PreviousSegment
 from fluxforge.runtime.settings import Settings
 from fluxforge_etl_worker.folder import DeadSegment, _results, run_folder
 from fluxforge_etl_worker.work import Outcome, Worker
-from tests.unit.fluxforge_etl_worker.samples import LANE, OPTIONS, T0, Recording, S, manifest_of, stored, trade
+from tests.unit.fluxforge_etl_worker.samples import (
+    ASKS,
+    BIDS,
+    LANE,
+    OPTIONS,
+    T0,
+    Recording,
+    S,
+    manifest_of,
+    stored,
+    trade,
+)
 from tests.unit.fluxforge_etl_worker.test_work import a_recording
 
 DAY = 86_400 * S
@@ -346,3 +357,20 @@ def test_a_segment_that_kills_a_process_of_the_run_is_told_apart_from_the_others
     ]
     assert orjson.loads((tmp_path / "dead" / str(LANE) / "s1.json").read_bytes())["error"] == "DiedAloneError"
     assert (tmp_path / "tails" / str(LANE) / "s1.tail.dead").exists()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_options_that_would_break_a_partition_end_the_run_and_condemn_no_segment(tmp_path, workers):
+    put(tmp_path, "a.ndjson", a_recording().body)
+    before = run_folder(settings_on(tmp_path))
+    for name, after_s in (("b", 500), ("c", 600)):
+        later = Recording()
+        for n in range(3):
+            later.book(T0 + (after_s + n) * S, BIDS, ASKS)
+        put(tmp_path, f"{name}.ndjson", later.body)
+    book = {"processor_options": {"horizons": [1, 2]}}
+    with pytest.raises(PartitionSchemaError, match=r"log_return_2s.*Set back the option"):
+        run_folder(settings_on(tmp_path, workers=workers, channels={"orderbook": book}))
+    assert not list(tmp_path.glob("dead/**/*.json"))
+    after = run_folder(settings_on(tmp_path, workers=workers))
+    assert (after.processed, after.done_before, after.dead) == (2, before.processed, ())

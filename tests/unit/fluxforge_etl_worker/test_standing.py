@@ -6,7 +6,7 @@ import pytest
 from typing_extensions import override
 
 from fluxforge.adapters.memory.store import MemoryStore
-from fluxforge.domain.errors import SchemaMismatchError
+from fluxforge.domain.errors import PartitionSchemaError
 from fluxforge_etl_worker.standing import standing_schema
 from tests.unit.fluxforge_etl_worker.samples import (
     ASKS,
@@ -49,7 +49,7 @@ def test_a_part_of_another_schema_is_refused_before_anything_is_written_and_name
     worker_on(store).process(LANE, FIRST)
     before = keys(store)
     changed = worker_on(store, options=options(horizons_s=(1, 2)))
-    with pytest.raises(SchemaMismatchError) as refused:
+    with pytest.raises(PartitionSchemaError) as refused:
         changed.process(LANE, SECOND)
     assert keys(store) == before
     for said in ("orderbook/hf", "exchange=binance/symbol=BTC-USDT/date=2023-11-14", "log_return_5s", "log_return_2s"):

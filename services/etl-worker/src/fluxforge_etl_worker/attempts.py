@@ -87,7 +87,7 @@ class Attempts:
         """Return the parts as they may join what stands in their partitions; nothing is written.
 
         Raises:
-            SchemaMismatchError: One would break its partition's schema.
+            PartitionSchemaError: One would break its partition's schema.
         """
         return [fitting(file, self.output, self._place(manifest, file), compression) for file in files]
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from typing_extensions import override
 
-from fluxforge.domain.errors import ObjectNotFoundError, SchemaMismatchError
+from fluxforge.domain.errors import ObjectNotFoundError, PartitionSchemaError
 from fluxforge.ports.store import Store
 from fluxforge_etl_worker.generic import conformed
 from fluxforge_etl_worker.parts import PartFile, rewritten
@@ -26,7 +26,7 @@ def fitting(part: PartFile, output: Store, place: str, compression: str) -> Part
     A channel without a schema of its own is conformed to what stands there.
 
     Raises:
-        SchemaMismatchError: It would break the partition's schema; names dataset, partition and column.
+        PartitionSchemaError: It would break the partition's schema; names dataset, partition and column.
     """
     standing = standing_schema(output, place)
     own = pq.read_schema(pa.BufferReader(part.body))
@@ -35,7 +35,7 @@ def fitting(part: PartFile, output: Store, place: str, compression: str) -> Part
     if not has_fixed_schema(part.dataset):
         table = pq.read_table(pa.BufferReader(part.body))
         return rewritten(part, conformed(table, standing.remove_metadata()), compression)
-    raise SchemaMismatchError(str(part.dataset), *_difference(part.partition, standing, own))
+    raise PartitionSchemaError(str(part.dataset), *_difference(part.partition, standing, own))
 
 
 def standing_schema(output: Store, place: str) -> pa.Schema | None:

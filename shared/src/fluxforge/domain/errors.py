@@ -12,6 +12,7 @@ FluxForgeError
 │   └── SchemaMismatchError     a part that would break its dataset's schema
 ├── UsageError                  exit code 2: the person must change the configuration or the call
 │   ├── ConfigurationError
+│   │   └── PartitionSchemaError  options that would break the schema of what stands in a partition
 │   └── NameRefusedError
 ├── ConflictError               somebody else wrote first; read again before anything else
 │   ├── StateConflictError
@@ -115,6 +116,14 @@ class UsageError(FluxForgeError):
 
 class ConfigurationError(UsageError):
     """A configuration that cannot be used."""
+
+
+class PartitionSchemaError(ConfigurationError):
+    """A part of another schema than those in its partition. Its segment is sound: only options or a version changed."""
+
+    def __init__(self, dataset: str, expected: str, was: str) -> None:
+        super().__init__(f"dataset {dataset!r}: expected {expected}, was {was}")
+        self.dataset = dataset
 
 
 class NameRefusedError(UsageError):
