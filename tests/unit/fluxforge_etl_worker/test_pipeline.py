@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fluxforge.adapters.memory.store import MemoryStore
+from fluxforge.domain.control import Event, FeedKey
 from fluxforge_etl_worker import stretch
 from fluxforge_etl_worker.features.registry import all_features
 from tests.unit.fluxforge_etl_worker import oracle
@@ -23,6 +24,7 @@ from tests.unit.fluxforge_etl_worker.samples import (
     rows_of,
     sealed,
     stored,
+    trade,
     worker_on,
 )
 from tests.unit.fluxforge_etl_worker.stories import DATASETS, Story, compare, lane_of, stories
@@ -83,6 +85,41 @@ def test_whatever_the_cuts_and_the_order_of_the_work_the_rows_are_those_of_the_w
         stored(store, segment.body, segment.manifest)
     worker = worker_on(store, options=chosen)
     for segment in Random(seed).sample(segments, len(segments)):
+        worker.process(segment.manifest.lane, segment.manifest.name)
+    compare(lambda dataset: placed_rows(store, dataset), story.lane(chosen))
+
+
+def edges() -> Story:
+    """Return a lane whose records stand just as far apart as the rules say, or a nanosecond beside."""
+    story = Story(Recording(), T0)
+    spans = (1, S, 5 * S, 30 * S, 60 * S, 61 * S, 65 * S, 90 * S, 120 * S)
+    for span in spans:
+        for off in (0, 1, -1):
+            story.at = (story.at // (60 * S) + 3) * 60 * S  # nothing is known of what came before
+            for begin in (story.at, story.at + span + off):
+                story.at = max(story.at, begin)
+                story.recording.book(story.now(), BIDS, ASKS)
+                story.recording.trades(
+                    story.now(), trade(f"{span} {off}", "buy", 100.0, 1.0), trade(None, "sell", 99.0, 2.0)
+                )
+            feed = FeedKey("orderbook", "BTC-USDT")
+            story.control(Event.GAP, [feed])
+            story.at += max(0, span + off - 1)
+            story.control(Event.RESYNCED, [feed])
+            story.recording.book(story.now(), BIDS, ASKS)
+    story.recording.ticker(story.at + 60 * S)
+    return story
+
+
+@pytest.mark.parametrize("every", [2, 1000])
+@pytest.mark.parametrize("interval_ns", [0, S])
+def test_what_stands_at_the_edge_of_a_rule_is_what_the_oracle_says(interval_ns: int, every: int) -> None:
+    chosen, story, store = options(hf_interval_ns=interval_ns), edges(), MemoryStore()
+    segments = sealed(story.lines, range(every, len(story.lines), every))
+    for segment in segments:
+        stored(store, segment.body, segment.manifest)
+    worker = worker_on(store, options=chosen)
+    for segment in segments:
         worker.process(segment.manifest.lane, segment.manifest.name)
     compare(lambda dataset: placed_rows(store, dataset), story.lane(chosen))
 
