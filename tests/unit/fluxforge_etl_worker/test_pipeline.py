@@ -91,7 +91,12 @@ def test_whatever_the_cuts_and_the_order_of_the_work_the_rows_are_those_of_the_w
 
 def edges() -> Story:
     """Return a lane whose records stand just as far apart as the rules say, or a nanosecond beside."""
-    story = Story(Recording(), T0)
+    story, feed = Story(Recording(), T0 - 5), FeedKey("orderbook", "BTC-USDT")
+    for offset_ns in (-5, S):  # the feed of trades begins between, just when the window of the second begins
+        story.at = T0 + offset_ns
+        story.recording.book(story.now(), BIDS, ASKS)
+        story.at = max(story.at, T0)
+        story.recording.trades(story.now(), trade(None, "buy", 100.0, 1.0))
     spans = (1, S, 5 * S, 30 * S, 60 * S, 61 * S, 65 * S, 90 * S, 120 * S)
     for span in spans:
         for off in (0, 1, -1):
@@ -102,11 +107,25 @@ def edges() -> Story:
                 story.recording.trades(
                     story.now(), trade(f"{span} {off}", "buy", 100.0, 1.0), trade(None, "sell", 99.0, 2.0)
                 )
-            feed = FeedKey("orderbook", "BTC-USDT")
             story.control(Event.GAP, [feed])
             story.at += max(0, span + off - 1)
             story.control(Event.RESYNCED, [feed])
             story.recording.book(story.now(), BIDS, ASKS)
+    begin = (story.at // (60 * S) + 3) * 60 * S
+    for offset_s, event in (
+        (0, None),
+        (1, Event.GAP),
+        (2, Event.RESYNCED),
+        (59, None),
+        (116, None),
+        (117, None),
+        (118, None),
+    ):
+        story.at = begin + offset_s * S  # the hole is older than every window in which it still counts
+        if event:
+            story.control(event, [feed])
+        else:
+            story.recording.book(story.now(), BIDS, [[101.0, float(1 + offset_s)]])
     story.recording.ticker(story.at + 60 * S)
     return story
 
