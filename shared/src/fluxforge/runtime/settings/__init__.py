@@ -10,7 +10,6 @@ from pydantic import ValidationError
 
 from fluxforge.domain.errors import ConfigurationError
 from fluxforge.runtime.settings.document import EMPTY, read_document
-from fluxforge.runtime.settings.environment import under_environment
 from fluxforge.runtime.settings.explain import explain
 from fluxforge.runtime.settings.sources import (
     ALL_MARKETS,
@@ -60,6 +59,6 @@ def load(path: Path | None) -> Settings:
     """
     document = read_document(path) if path else EMPTY
     try:
-        return Settings(**under_environment(Settings, document.tree))
+        return Settings(**document.tree)
     except ValidationError as error:
         raise ConfigurationError(explain(error, document, Settings)) from error

@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any, Final, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, SecretStr
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
+from typing_extensions import override
 
 from fluxforge.domain.errors import ConfigurationError
 from fluxforge.runtime.settings.keys import below, named_keys, nearest_key, unwrapped
@@ -17,6 +20,20 @@ from fluxforge.runtime.settings.keys import below, named_keys, nearest_key, unwr
 PREFIX: Final = "FLUXFORGE__"
 _DELIMITER: Final = "__"
 _FILE: Final = "_file"
+
+
+class EnvironmentSource(PydanticBaseSettingsSource):
+    """The variables of this process that name keys of the tree."""
+
+    @override
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """Return the value of one top-level field; the whole environment is read by `__call__`."""
+        return self().get(field_name), field_name, False
+
+    @override
+    def __call__(self) -> dict[str, Any]:
+        """Return what the environment says, as a tree."""
+        return environment_tree(self.settings_cls, os.environ)  # noqa: TID251 - the one place that reads it
 
 
 def variable_name(path: tuple[str, ...]) -> str:
@@ -30,16 +47,7 @@ def variable_set(path: tuple[str, ...]) -> str | None:
     return next((given for given in os.environ if given.upper() == name), None)  # noqa: TID251 - see above
 
 
-def under_environment(root: type[BaseModel], tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a tree with what the environment of this process says put over it, key by key.
-
-    Raises:
-        ConfigurationError: As `environment_tree`.
-    """
-    return _laid_over(tree, environment_tree(root, os.environ))  # noqa: TID251 - the one place that reads it
-
-
-def environment_tree(root: type[BaseModel], environ: Mapping[str, str]) -> dict[str, Any]:
+def environment_tree(root: type[BaseSettings], environ: Mapping[str, str]) -> dict[str, Any]:
     """Return the tree that the variables of an environment say.
 
     Raises:
@@ -58,18 +66,7 @@ def environment_tree(root: type[BaseModel], environ: Mapping[str, str]) -> dict[
     return tree
 
 
-def _laid_over(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(lower)
-    for key, value in upper.items():
-        standing = merged.get(key)
-        if isinstance(value, Mapping) and isinstance(standing, Mapping):
-            merged[key] = _laid_over(standing, value)
-        else:
-            merged[key] = value
-    return merged
-
-
-def _resolve(root: type[BaseModel], name: str) -> tuple[list[str], Any, bool]:
+def _resolve(root: type[BaseSettings], name: str) -> tuple[list[str], Any, bool]:
     tokens = name[len(PREFIX) :].lower().split(_DELIMITER)
     annotation: Any = root
     path: list[str] = []

@@ -4,9 +4,12 @@ from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from typing_extensions import override
 
 from fluxforge.domain.layout import Layout
-from fluxforge.runtime.settings.sources import CcxtSettings, Group, NatsSettings, StorageSettings
+from fluxforge.runtime.settings.environment import EnvironmentSource
+from fluxforge.runtime.settings.sources import CcxtSettings, NatsSettings, StorageSettings
 from fluxforge.runtime.settings.work import (
     CompactionSettings,
     EtlSettings,
@@ -18,8 +21,10 @@ from fluxforge.runtime.settings.work import (
 _HEADERS_BYTES_MAX = 65_536
 
 
-class Settings(Group):
+class Settings(BaseSettings):
     """Everything a service may be told. Built by `load`, which reads the file, the environment and the secret files."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid")
 
     storage: StorageSettings = StorageSettings()
     nats: NatsSettings = NatsSettings()
@@ -33,6 +38,19 @@ class Settings(Group):
     compaction: CompactionSettings = CompactionSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @classmethod
+    @override
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Put the environment before the file; both are read by this package, which refuses what it does not know."""
+        return EnvironmentSource(settings_cls), init_settings
 
     @model_validator(mode="after")
     def _block_fits_into_a_message(self) -> Self:
