@@ -46,8 +46,7 @@ def main() -> None:
     with ProcessPoolExecutor(processes, mp_context=context, initializer=begin, initargs=arguments) as pool:
         list(pool.map(stand, range(processes)))
         began_s = time.perf_counter()
-        # Runs of consecutive segments, so that few contexts are asked for while they are in the making elsewhere.
-        assert all(pool.map(process, segments, chunksize=-(-len(segments) // processes)))
+        assert all(pool.map(process, segments))  # as `etl run` shares them out: whoever is free takes the next
         print(time.perf_counter() - began_s)
 
 

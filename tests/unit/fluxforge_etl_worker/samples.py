@@ -23,8 +23,9 @@ from fluxforge.domain.segment import FeedLast, Manifest, PreviousSegment, Segmen
 from fluxforge.ports.bus import StoredBlock
 from fluxforge.ports.store import Store
 from fluxforge_etl_worker.history import History
-from fluxforge_etl_worker.pipeline import Forged, forge
+from fluxforge_etl_worker.pipeline import Forged, Neighbours, forge
 from fluxforge_etl_worker.settings import EtlOptions
+from fluxforge_etl_worker.tail import Tail as LaneTail
 from fluxforge_etl_worker.tail import history_of
 from fluxforge_etl_worker.work import Worker
 from fluxforge_segmenter.contents import Contents, Digest, Tail
@@ -149,15 +150,22 @@ def manifest_of(
     )
 
 
-def forged(body: bytes, options: EtlOptions = OPTIONS, *, chunk_bytes: int = 1 << 20, **manifest: Any) -> Forged:
-    """Return what these bytes become; with `previous`, nothing is known of what came before."""
+def forged(
+    body: bytes,
+    options: EtlOptions = OPTIONS,
+    *,
+    chunk_bytes: int = 1 << 20,
+    tails: list[LaneTail] | None = None,
+    **manifest: Any,
+) -> Forged:
+    """Return what these bytes become, the tail in `tails`; with `previous`, nothing is known of what came before."""
     chunks = [body[i : i + chunk_bytes] for i in range(0, len(body), chunk_bytes)]
     made = manifest_of(body, **manifest)
 
     def context() -> History:
         return history_of((), made.previous, options) if made.previous else History.of_lane_start(made.first_capture_ns)
 
-    return forge(made, options, lambda: chunks, context)
+    return forge(made, options, lambda: chunks, Neighbours(context, (tails if tails is not None else []).append))
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import pytest
 from fluxforge.domain.control import After, Control, Event, FeedKey
 from fluxforge.domain.segment import PreviousSegment
 from fluxforge_etl_worker.history import History
-from fluxforge_etl_worker.pipeline import forge
+from fluxforge_etl_worker.pipeline import Neighbours, forge
 from tests.unit.fluxforge_etl_worker.samples import ASKS, BIDS, OPTIONS, T0, Recording, S, forged, manifest_of, rows_of
 
 BOOK = FeedKey("orderbook", "BTC-USDT")
@@ -132,7 +132,10 @@ def test_what_was_gone_before_it_was_sealed_is_a_hole_of_the_whole_lane():
     recording.ticker(T0 + 9 * S)
     manifest = manifest_of(recording.body, first=T0 + S, last=T0 + 9 * S)
     torn = replace(manifest, holes=((2, 4), (7, 7)), previous=PreviousSegment("before", 1, T0))
-    rows = rows_of(forge(torn, OPTIONS, lambda: [recording.body], lambda: History.of_lane_start(T0)), "coverage")
+    rows = rows_of(
+        forge(torn, OPTIONS, lambda: [recording.body], Neighbours(lambda: History.of_lane_start(T0), lambda _: None)),
+        "coverage",
+    )
     assert {(row["event"], row["channel"], row["symbol"], row["market"], row["detector"]) for row in rows} == {
         ("lost", "*", "*", "*", "etl")
     }
@@ -148,5 +151,8 @@ def test_a_hole_at_the_begin_of_a_lane_begins_with_its_first_record():
     recording = Recording()
     recording.ticker(T0 + S)
     torn = replace(manifest_of(recording.body, first=T0 + S), holes=((1, 2),))
-    (row,) = rows_of(forge(torn, OPTIONS, lambda: [recording.body], lambda: History.of_lane_start(T0)), "coverage")
+    (row,) = rows_of(
+        forge(torn, OPTIONS, lambda: [recording.body], Neighbours(lambda: History.of_lane_start(T0), lambda _: None)),
+        "coverage",
+    )
     assert (row["from_ns"], row["to_ns"]) == (T0 + S, torn.last_capture_ns)

@@ -10,7 +10,7 @@ import pytest
 from fluxforge.domain.control import Control, Event, FeedKey
 from fluxforge.domain.errors import SegmentCorruptError
 from fluxforge_etl_worker.history import History, Lookback
-from fluxforge_etl_worker.pipeline import Forged, forge, tail_of
+from fluxforge_etl_worker.pipeline import Forged, Neighbours, forge, tail_of
 from fluxforge_etl_worker.tail import Tail, history_of
 from tests.unit.fluxforge_etl_worker.samples import (
     ASKS,
@@ -48,17 +48,27 @@ def recording(seconds: int = 400) -> Recording:
     return lane
 
 
-def forged_each(segments: Sequence[Sealed], lost: frozenset[int] = frozenset()) -> list[Forged]:
-    """Return what each segment becomes; the tails of `lost` ones are known to nobody."""
+def forged_each(
+    segments: Sequence[Sealed], lost: frozenset[int] = frozenset(), tails: list[Tail] | None = None
+) -> list[Forged]:
+    """Return what each segment becomes, and add the tails to `tails`; those of `lost` ones are known to nobody."""
     made: list[Forged] = []
+    tails = [] if tails is None else tails
     for number, segment in enumerate(segments):
         previous = segment.manifest.previous
         history = History.of_lane_start(segment.manifest.first_capture_ns)
         if previous is not None:
-            known = made[max(lost, default=-1) + 1 if number > max(lost, default=-1) else 0 : number]
-            history = history_of([Tail.from_bytes(each.tail.to_bytes(), what="t") for each in known], previous, OPTIONS)
-        made.append(forge(segment.manifest, OPTIONS, lambda s=segment: [s.body], lambda h=history: h))
+            known = tails[max(lost, default=-1) + 1 if number > max(lost, default=-1) else 0 : number]
+            history = history_of([Tail.from_bytes(tail.to_bytes(), what="t") for tail in known], previous, OPTIONS)
+        neighbours = Neighbours(lambda h=history: h, tails.append)
+        made.append(forge(segment.manifest, OPTIONS, lambda s=segment: [s.body], neighbours))
     return made
+
+
+def tails_of(segments: Sequence[Sealed]) -> list[Tail]:
+    tails: list[Tail] = []
+    forged_each(segments, tails=tails)
+    return tails
 
 
 def rows(made: Sequence[Forged], dataset: str) -> list[dict[str, Any]]:
@@ -68,19 +78,19 @@ def rows(made: Sequence[Forged], dataset: str) -> list[dict[str, Any]]:
 
 def test_a_tail_made_beside_the_rows_is_the_tail_made_from_the_raw_bytes() -> None:
     segments = sealed(recording().lines, [100, 400, 410, 900])
-    for segment, made in zip(segments, forged_each(segments), strict=True):
-        assert made.tail.to_bytes() == tail_of(segment.manifest, OPTIONS, lambda s=segment: [s.body]).to_bytes()
+    for segment, tail in zip(segments, tails_of(segments), strict=True):
+        assert tail.to_bytes() == tail_of(segment.manifest, OPTIONS, lambda s=segment: [s.body]).to_bytes()
 
 
 def test_a_tail_is_read_back_as_it_was_written() -> None:
-    tail = forged_each(sealed(recording(60).lines))[0].tail
+    tail = tails_of(sealed(recording(60).lines))[0]
     again = Tail.from_bytes(tail.to_bytes(), what="tail")
     assert again.to_bytes() == tail.to_bytes()
     assert (again.segment, again.previous, again.last_capture_ns) == (tail.segment, None, tail.last_capture_ns)
 
 
 def test_a_tail_holds_its_lookback_and_no_more() -> None:
-    tail = forged_each(sealed(recording().lines))[0].tail
+    tail = tails_of(sealed(recording().lines))[0]
     (past,) = tail.history.instruments.values()
     assert past.updates.capture_ns[0] > tail.last_capture_ns - OPTIONS.lookback.books_ns
     assert past.trades.capture_ns[0] > tail.last_capture_ns - OPTIONS.lookback.reach_ns
@@ -91,7 +101,7 @@ def test_a_tail_holds_its_lookback_and_no_more() -> None:
 
 
 def test_bytes_that_are_no_tail_are_refused_by_name() -> None:
-    body = forged_each(sealed(recording(20).lines))[0].tail.to_bytes()
+    body = tails_of(sealed(recording(20).lines))[0].to_bytes()
     for spoiled in (b"", b"ARROW1", body[:-40], body[: len(body) // 2] + bytes(len(body) // 2)):
         with pytest.raises(SegmentCorruptError, match=r"tails/x\.tail\.arrow"):
             Tail.from_bytes(spoiled, what="tails/x.tail.arrow")
@@ -110,9 +120,10 @@ def test_cuts_change_no_row() -> None:
 def test_after_a_lost_tail_what_reaches_back_into_it_is_null_and_nothing_else_differs() -> None:
     lines = recording().lines
     cuts = [300, 500]
-    whole, broken = forged_each(sealed(lines, cuts)), forged_each(sealed(lines, cuts), frozenset({1}))
+    tails: list[Tail] = []
+    whole, broken = forged_each(sealed(lines, cuts), tails=tails), forged_each(sealed(lines, cuts), frozenset({1}))
     assert rows(broken[:2], Dataset.HF) == rows(whole[:2], Dataset.HF)
-    lost_ns = broken[1].tail.last_capture_ns
+    lost_ns = tails[1].last_capture_ns
     blind_ns = lost_ns + 30 * S
     before, after = rows_of(whole[2], Dataset.HF), rows_of(broken[2], Dataset.HF)
     assert [row["ts_ns"] for row in after] == [row["ts_ns"] for row in before if row["ts_ns"] > lost_ns + S]
@@ -133,7 +144,7 @@ def test_after_a_lost_tail_what_reaches_back_into_it_is_null_and_nothing_else_di
 def test_a_tail_written_for_a_shorter_lookback_counts_as_not_known_before_it() -> None:
     segments = sealed(recording().lines, [600])
     short = replace(OPTIONS, horizons_s=(1,), bar_durations_s=(1,), tolerance_ns=2 * S)
-    first = forge(segments[0].manifest, short, lambda: [segments[0].body], lambda: History.of_lane_start(T0)).tail
+    first = tail_of(segments[0].manifest, short, lambda: [segments[0].body])
     assert first.lookback == Lookback(60 * S, 2 * S)
     history = history_of([first], segments[1].manifest.previous, OPTIONS)
     assert history.blind_ns == first.last_capture_ns - 62 * S + 30 * S

@@ -14,12 +14,12 @@ from multiprocessing.connection import Connection
 from typing import Final
 
 from fluxforge.domain.errors import (
+    ConfigurationError,
     FatalError,
     FluxForgeError,
     ObjectNotFoundError,
     PermanentError,
     TransientError,
-    UsageError,
 )
 from fluxforge.domain.lane import Lane
 from fluxforge_etl_worker.work import Outcome, Worker
@@ -102,7 +102,7 @@ def _work(result: Connection, worker: Worker, lane: Lane, segment: str) -> None:
 def _outcome(worker: Worker, lane: Lane, segment: str) -> Outcome | FluxForgeError:
     try:
         return worker.process(lane, segment)
-    except (TransientError, PermanentError, UsageError, FatalError, ObjectNotFoundError) as error:
+    except (TransientError, PermanentError, ConfigurationError, FatalError, ObjectNotFoundError) as error:
         return error
     except Exception as error:  # noqa: BLE001 - whatever it is, it would end every worker that takes this segment
         return DiedAloneError(f"{lane} {segment}", f"{type(error).__name__}: {error}")

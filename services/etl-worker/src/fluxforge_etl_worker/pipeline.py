@@ -33,16 +33,24 @@ from fluxforge_etl_worker.tickers import tickers_table
 
 _LAST_BOOK_ONLY_NS: Final = 3_600_000_000_000
 
-Context = Callable[[], History]
-"""Returns what came before the segment in its lane; asked for once at most, and as late as possible."""
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """The segments before and after one in its lane.
+
+    `before` returns what came before it: asked for once at most, and as late as possible. `leave` takes its tail as
+    soon as it is read, so that those after it need not build the tail themselves.
+    """
+
+    before: Callable[[], History]
+    leave: Callable[[Tail], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Forged:
     """What a segment became.
 
-    `records`: lines read, `bad` among them; `disabled`: channels that were left out; `resent`: trades marked so;
-    `tail`: what its successors must know of it.
+    `records`: lines read, `bad` among them; `disabled`: channels that were left out; `resent`: trades marked so.
     """
 
     parts: tuple[PartFile, ...]
@@ -51,7 +59,6 @@ class Forged:
     feeds: tuple[FeedSeqs, ...]
     disabled: tuple[str, ...]
     resent: int
-    tail: Tail
 
     @property
     def rows(self) -> dict[str, int]:
@@ -62,16 +69,18 @@ class Forged:
         return dict(counts)
 
 
-def forge(manifest: Manifest, options: EtlOptions, chunks: Callable[[], Iterable[bytes]], context: Context) -> Forged:
+def forge(
+    manifest: Manifest, options: EtlOptions, chunks: Callable[[], Iterable[bytes]], neighbours: Neighbours
+) -> Forged:
     """Return what a segment becomes; `chunks` opens its bytes.
 
     Raises:
         SchemaMismatchError: A table is not what its dataset holds.
     """
     try:
-        return _forge(manifest, options, chunks(), context, any_order=False)
+        return _forge(manifest, options, chunks(), neighbours, any_order=False)
     except UnorderedError:
-        return _forge(manifest, options, chunks(), context, any_order=True)
+        return _forge(manifest, options, chunks(), neighbours, any_order=True)
 
 
 def tail_of(manifest: Manifest, options: EtlOptions, chunks: Callable[[], Iterable[bytes]]) -> Tail:
@@ -99,15 +108,16 @@ def _quarantined(bad: BadLine) -> dict[str, object]:
 
 
 def _forge(
-    manifest: Manifest, options: EtlOptions, chunks: Iterable[bytes], context: Context, *, any_order: bool
+    manifest: Manifest, options: EtlOptions, chunks: Iterable[bytes], neighbours: Neighbours, *, any_order: bool
 ) -> Forged:
     reader = SegmentReader(manifest.lane, disabled=options.disabled, any_order=any_order)
-    work = _SegmentWork(manifest, options, context)
+    work = _SegmentWork(manifest, options, neighbours.before)
     for lines in line_slices(chunks):
         reader.read(lines)
         if not any_order:
             work.add(reader.take(), reader.last_capture_ns)
     work.add(reader.take(), None)
+    neighbours.leave(work.tail())
     parts = work.finish()
     return Forged(
         parts=parts,
@@ -116,7 +126,6 @@ def _forge(
         feeds=reader.feeds,
         disabled=tuple(sorted(reader.disabled_seen)),
         resent=work.resent,
-        tail=work.tail,
     )
 
 
@@ -132,23 +141,28 @@ def _tail(manifest: Manifest, options: EtlOptions, chunks: Iterable[bytes], *, a
 
 
 def _grown(history: History, columns: SliceColumns, until_ns: int, options: EtlOptions) -> History:
-    """Return the history with a slice added, whose trades are taken as they are."""
+    """Return the history with a slice added."""
     stretch = Stretch(_LAST_BOOK_ONLY_NS)
     stretch.add(columns)
+    return replace(_with(history, stretch), until_ns=until_ns).pruned(options.lookback)
+
+
+def _with(history: History, stretch: Stretch) -> History:
+    """Return the history with a stretch added, whose trades are taken as they are: tails do not say what was resent."""
     trades = {
         instrument: [PastTrades.of(part, np.zeros(len(part.keys), dtype=np.bool_)) for part in parts]
         for instrument, parts in stretch.trades.items()
     }
-    return replace(grown(history, stretch, trades), until_ns=until_ns).pruned(options.lookback)
+    return grown(history, stretch, trades)
 
 
 class _SegmentWork:
     """Everything of one segment between its lines and its parts."""
 
-    def __init__(self, manifest: Manifest, options: EtlOptions, context: Context) -> None:
+    def __init__(self, manifest: Manifest, options: EtlOptions, before: Callable[[], History]) -> None:
         self._manifest = manifest
         self._options = options
-        self._context = context
+        self._before = before
         self._lane: LaneWork | None = None
         self._stretch = Stretch(options.hf_interval_ns)
         self._writer = PartWriter(
@@ -196,15 +210,15 @@ class _SegmentWork:
             self._write(Dataset.COVERAGE, [in_order(table)])
         return tuple(self._writer.finish())
 
-    @property
     def tail(self) -> Tail:
-        """What the segment's successors must know; after `finish`."""
-        return tail_at_end(self._manifest, self._lane_work.history, self._options.lookback)
+        """Return what the segment's successors must know; after the last `add`, before `finish`."""
+        settled = self._lane.history if self._lane else History.of_lane_start(self._manifest.first_capture_ns)
+        return tail_at_end(self._manifest, _with(settled, self._stretch), self._options.lookback)
 
     @property
     def _lane_work(self) -> LaneWork:
-        if self._lane is None:  # the context is read when it is needed: it may still be in the making elsewhere
-            self._lane = LaneWork(self._options, self._context(), is_rescue=self._manifest.lane.is_rescue)
+        if self._lane is None:  # the history is read when it is needed: it may still be in the making elsewhere
+            self._lane = LaneWork(self._options, self._before(), is_rescue=self._manifest.lane.is_rescue)
         return self._lane
 
     def _settle(self, until_ns: int, *, final: bool) -> None:

@@ -18,7 +18,7 @@ from fluxforge.ports.store import Store
 from fluxforge_etl_worker.attempts import Attempts, PartLostError
 from fluxforge_etl_worker.contexts import Contexts, Reading
 from fluxforge_etl_worker.features.registry import FEATURE_VERSION
-from fluxforge_etl_worker.pipeline import Forged, forge, quarantine_lines
+from fluxforge_etl_worker.pipeline import Forged, Neighbours, forge, quarantine_lines
 from fluxforge_etl_worker.retire import Retirement
 from fluxforge_etl_worker.schemas import SCHEMA_VERSION
 from fluxforge_etl_worker.settings import EtlOptions
@@ -187,7 +187,6 @@ class Worker:
         files = self.attempts.fitting(manifest, forged.parts, self.options.compression)
         if forged.bad:
             self._quarantine(manifest, forged)
-        contexts.store(forged.tail)
         commit = CommitRecord(
             lane=str(manifest.lane),
             segment=manifest.name,
@@ -241,7 +240,7 @@ class Worker:
                 manifest,
                 self.options,
                 lambda: sealed_chunks(self.raw, self.options.layout, manifest),
-                lambda: contexts.before(manifest),
+                Neighbours(lambda: contexts.before(manifest), contexts.store),
             )
         except SegmentCorruptError as error:
             contexts.mark_dead(manifest.lane, manifest.name, str(error))
