@@ -25,6 +25,7 @@ from fluxforge_etl_worker.trades import trades_table
 
 _CELLS_MAX: Final = 2_000_000  # levels of the books held, 16 bytes each
 _TRADES_MAX: Final = 100_000
+_UPDATES_MAX: Final = 500_000  # updates whose top levels are held, 168 bytes each
 
 
 @dataclass(slots=True)
@@ -50,7 +51,8 @@ class Stretch:
         """Whether it should be settled before more is read."""
         cells = sum(books.cells for books in self.books.values())
         trades = sum(len(part.keys) for parts in self.trades.values() for part in parts)
-        return cells > _CELLS_MAX or trades > _TRADES_MAX
+        updates = sum(len(part) for books in self.books.values() for part in books.updates)
+        return cells > _CELLS_MAX or trades > _TRADES_MAX or updates > _UPDATES_MAX
 
     def books_of(self, instrument: Instrument) -> BookStretch:
         """Return the books of an instrument; there may be none."""
