@@ -195,6 +195,16 @@ def test_a_commit_that_stands_is_kept_and_the_attempt_that_lost_takes_its_temps_
     assert sorted(store.keys(".tmp")) == sorted(part.temp_key for part in first.parts)
 
 
+def test_placing_a_segment_leaves_the_attempts_at_one_whose_name_begins_alike():
+    store = MemoryStore()
+    stored(store, a_recording().body)
+    left, kept = (f".tmp/{LANE}_{SEGMENT}{rest}/00001.parquet" for rest in (".1-0a1b2c3d", ".2.1-0a1b2c3d"))
+    store.create(left, b"of an attempt that was killed")
+    store.create(kept, b"of a segment with a suffix, at work elsewhere")
+    worker_on(store).process(LANE, SEGMENT)
+    assert list(store.keys(".tmp")) == [kept]
+
+
 def test_a_lost_part_is_made_again_under_a_commit_that_supersedes():
     store = MemoryStore()
     stored(store, a_recording().body)

@@ -7,6 +7,7 @@ deleted, until `.placed` stands.
 
 import contextlib
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -28,6 +29,7 @@ from fluxforge_etl_worker.standing import fitting
 
 _ATTEMPTS_MAX: Final = 1_000
 _PLACED: Final = b"{}\n"
+_TOKEN: Final = re.compile(r"\d+-[0-9a-f]+")
 
 
 class CommitMismatchError(PermanentError):
@@ -132,9 +134,7 @@ class Attempts:
             raise PartLostError(lost)
         with contextlib.suppress(ObjectExistsError):  # another worker placed the same commit
             self.raw.create(self.layout.placed_key(lane, commit.segment), _PLACED)
-        for key in list(self.output.keys(TMP)):
-            if key.startswith(f"{self.layout.attempt_prefix(lane, commit.segment, '')}"):
-                self.output.delete(key)
+        self._sweep(lane, commit.segment)
 
     def stand(self, commit: CommitRecord) -> bool:
         """Return whether every part of a commit stands in its place, by its size."""
@@ -158,6 +158,14 @@ class Attempts:
     def _place(self, manifest: Manifest, file: PartFile) -> str:
         root = dataset_root(self.layout.processed_dir, manifest.source, file.dataset)
         return f"{root}/{file.partition}" if file.partition else root
+
+    def _sweep(self, lane: Lane, segment: str) -> None:
+        """Delete what attempts at a segment left beside the datasets."""
+        prefix = self.layout.attempt_prefix(lane, segment, "")
+        for key in list(self.output.keys(TMP)):
+            # Of the attempts at "x" are those at "x.1" none, though their names begin alike.
+            if key.startswith(prefix) and _TOKEN.fullmatch(key.removeprefix(prefix).partition("/")[0]):
+                self.output.delete(key)
 
     def _stands(self, part: Part) -> bool:
         """Move a part to its place; return whether it stands there, moved now or before."""
