@@ -23,6 +23,8 @@ def a_line(**changes) -> bytes:
     return orjson.dumps({**orjson.loads(recording.lines[0]), **changes}) + b"\n"
 
 
+DEEP = b"[" * 300 + b"]" * 300
+
 BAD_LINES = {
     "torn": a_line()[:80] + b"\n",
     "torn in data": a_line()[:-10] + b"\n",
@@ -51,6 +53,8 @@ BAD_LINES = {
     "another source": a_line(source="other"),
     "unknown field": a_line().replace(b'"conn":1', b'"conn":1,"colour":2'),
     "data after data": a_line()[:-2] + b',"data":{}}\n',
+    "deeper than can be written": a_line(channel="positions", data=0).replace(b'"data":0', b'"data":' + DEEP),
+    "deep data first": b'{"data":' + DEEP + b',"channel":"positions","market":"X","capture_ns":1}\n',
     "control of an unknown event": a_line(channel="control", symbol=None, market=None, data={"event": "boom"}),
 }
 

@@ -137,7 +137,10 @@ def whole_record(line: bytes, lane: Lane) -> tuple[dict[str, Any], dict[str, Any
         raise RecordError(f"not JSON: {error}") from None
     if not isinstance(raw, dict) or "data" not in raw:
         raise RecordError("not a record: expected an object with data")
-    data = orjson.dumps(raw.pop("data"))
+    try:
+        data = orjson.dumps(raw.pop("data"))
+    except TypeError as error:  # it nests deeper than can be written again
+        raise RecordError(f"data: {error}") from None
     foreign = "v" not in raw
     if foreign:
         raw = _foreign(raw, lane)

@@ -14,7 +14,7 @@ import simdjson
 from fluxforge.domain.errors import RecordError
 from fluxforge_etl_worker.schemas import STRUCTURES, TICKER_FIELDS
 from fluxforge_etl_worker.structures import structure_row
-from fluxforge_etl_worker.values import kind_of, milliseconds_of, number_of, text_of
+from fluxforge_etl_worker.values import check_writable, kind_of, milliseconds_of, number_of, text_of
 
 _UNREADABLE: Final = (ValueError, TypeError, KeyError, AttributeError, RuntimeError)
 _NUMBERS_AND_SPACE: Final = b"0123456789.eE+- \t\r\n"
@@ -22,6 +22,7 @@ _PAIR_BYTES: Final = 16
 _NO_SHAPE: Final = (-1, -1)
 _SHAPES_MAX: Final = 512
 _MS_MAX: Final = 2**53
+_DEPTH_MAX: Final = 200  # what nests less can be written as JSON again
 _SIDES: Final = frozenset({"buy", "sell", None})
 
 
@@ -99,6 +100,8 @@ class PayloadParser:
             RecordError: The text is not JSON, or not of the structure that ccxt fixes for the channel.
         """
         found = self._parsed(text, channel)
+        if text.count(b"[") + text.count(b"{") > _DEPTH_MAX:
+            check_writable(found, channel)
         items: Iterable[Any] = found if isinstance(found, list) else [found]
         if channel in STRUCTURES:
             return [structure_row(channel, item) for item in items]

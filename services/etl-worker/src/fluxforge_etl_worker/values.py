@@ -2,6 +2,8 @@
 
 import math
 
+import orjson
+
 from fluxforge.domain.errors import RecordError
 
 
@@ -40,6 +42,18 @@ def milliseconds_of(value: object, name: str) -> int | None:
     if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 2**62 and value == int(value):
         return int(value)
     raise RecordError(f"{name}: expected whole milliseconds, was {value!r:.40}")
+
+
+def check_writable(value: object, name: str) -> None:
+    """Refuse what was read but cannot be written as JSON again: parsers go deeper than writers.
+
+    Raises:
+        RecordError: It nests too deep.
+    """
+    try:
+        orjson.dumps(value)
+    except TypeError as error:
+        raise RecordError(f"{name}: {error}") from None
 
 
 def kind_of(value: object) -> str:
