@@ -321,6 +321,25 @@ class TestLocal:
         assert young.exists()
         assert local.size(".tmp/attempt/part") == 1
 
+    def test_an_attempt_goes_with_the_last_object_that_is_moved_out_of_it(self, local: LocalStore) -> None:
+        local.create(".tmp/attempt/1", b"a")
+        local.create(".tmp/attempt/2", b"b")
+        local.move(".tmp/attempt/1", "a/1")
+        assert list(local.keys(".tmp")) == [".tmp/attempt/2"]
+        local.move(".tmp/attempt/2", "a/2")
+        assert list((local.base_dir / ".tmp").iterdir()) == []
+        local.create(".tmp/attempt/3", b"c")
+        assert local.read(".tmp/attempt/3") == b"c"
+
+    def test_the_probe_sweeps_directories_that_stand_empty_for_long(self, local: LocalStore) -> None:
+        local.create(".tmp/attempt/1", b"a")
+        local.delete(".tmp/attempt/1")
+        local.probe()
+        assert (local.base_dir / ".tmp/attempt").is_dir()
+        os.utime(local.base_dir / ".tmp/attempt", (1, 1))
+        local.probe()
+        assert not (local.base_dir / ".tmp/attempt").exists()
+
     def test_move_without_the_system_call_links_and_unlinks(
         self, local: LocalStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -29,6 +29,7 @@ from fluxforge.ports.store import Store, check_key, check_prefix
 
 _ABSENT: Final = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 _CANNOT_LINK: Final = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP})
+_NOT_EMPTY: Final = frozenset({errno.ENOTEMPTY, errno.EEXIST})
 _STALE_TEMP_S: Final = 3600
 
 
@@ -138,7 +139,7 @@ class LocalStore(Store):
             except FileNotFoundError as error:  # somebody else moved it first
                 raise ObjectNotFoundError(key) from error
             self._fsync_directory(goal.parent)
-            self._fsync_directory(source.parent)
+            self._leave(source.parent)
 
     @override
     def delete(self, key: str) -> None:
@@ -147,6 +148,14 @@ class LocalStore(Store):
         with _refusals("delete", key), contextlib.suppress(*_ABSENT):
             path.unlink(missing_ok=True)
             self._fsync_directory(path.parent)
+
+    def _leave(self, folder: Path) -> None:
+        """Make durable that an object left a directory; one below `.tmp/` goes with its last object."""
+        with contextlib.suppress(FileNotFoundError):  # somebody else moved the last one
+            self._fsync_directory(folder)
+            if folder.parent == self._base_dir / TMP:
+                _remove_if_empty(folder)
+                self._durable.discard(folder)
 
     def _enter(self, path: Path, key: str) -> None:
         goal = self._base_dir / key
@@ -227,8 +236,20 @@ class LocalStore(Store):
     def _sweep(self, *, now_s: float) -> None:
         for entry in os.scandir(self._base_dir / TMP):
             with contextlib.suppress(FileNotFoundError):  # its writer lives and has finished
-                if entry.is_file() and now_s - entry.stat().st_mtime > _STALE_TEMP_S:
+                if now_s - entry.stat().st_mtime <= _STALE_TEMP_S:
+                    continue
+                if entry.is_dir():
+                    _remove_if_empty(Path(entry))
+                else:
                     Path(entry).unlink()
+
+
+def _remove_if_empty(folder: Path) -> None:
+    try:
+        folder.rmdir()
+    except OSError as error:
+        if error.errno not in _NOT_EMPTY:
+            raise
 
 
 @contextlib.contextmanager
