@@ -303,6 +303,22 @@ def test_an_empty_file_is_a_segment_without_records(tmp_path):
     assert (summary.processed, summary.records, summary.dead) == (2, 3, ())
 
 
+def test_a_file_without_records_does_not_part_those_around_it(tmp_path):
+    whole, parted = tmp_path / "whole", tmp_path / "parted"
+    for folder in (whole, parted):
+        for name, second in (("a", 0), ("c", 3)):
+            recording = Recording()
+            for half in range(6):
+                recording.book(T0 + second * S + half * S // 2 + 1, [[100 + half, 1]], [[110, 1]])
+            put(folder, f"{name}.ndjson", recording.body)
+    put(parted, "b.ndjson", b"no record\n")
+    made = [run_folder(settings_on(folder)) for folder in (whole, parted)]
+    assert made[0].rows["orderbook/bars"] > 3
+    assert made[1].rows == made[0].rows
+    manifest = Manifest.from_json((parted / "raw/ready/ccxt/binance-0of1/b.manifest.json").read_bytes())
+    assert (manifest.records, manifest.last_capture_ns) == (0, T0 + 5 * S // 2 + 1)
+
+
 def test_files_of_other_recorders_need_not_be_in_order(tmp_path):
     recording = Recording()
     for n in (3, 1, 2):

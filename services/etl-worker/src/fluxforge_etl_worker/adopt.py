@@ -19,7 +19,7 @@ def adopt(raw: Store, layout: Layout, lane: Lane, file: str, before: Manifest | 
     """Build and enter the manifest of a segment without one; `before` is that of the segment named before it.
 
     Its stream range counts lines from 1 in epoch 0. A segment that overlaps the one before has none before it, and
-    knows of no feed but its own.
+    knows of no feed but its own. One without records ends where the one before it did, so that the lane goes on.
     """
     segment = segment_of_file(file) or file
     key = layout.segment_key(lane, file)
@@ -36,7 +36,10 @@ def adopt(raw: Store, layout: Layout, lane: Lane, file: str, before: Manifest | 
     for piece in line_slices(observed()):
         reader.read(piece)
         lines += reader.take().lines
-    if before is not None and before.last_capture_ns >= reader.first_capture_ns:
+    first_ns, last_ns = reader.first_capture_ns, reader.last_capture_ns
+    if before is not None and not reader.records:
+        first_ns = last_ns = before.last_capture_ns
+    elif before is not None and before.last_capture_ns >= first_ns:
         before = None
     manifest = Manifest(
         name=segment,
@@ -50,8 +53,8 @@ def adopt(raw: Store, layout: Layout, lane: Lane, file: str, before: Manifest | 
         records=reader.records,
         size_bytes=size_bytes,
         sha256=checksum.hexdigest(),
-        first_capture_ns=reader.first_capture_ns,
-        last_capture_ns=reader.last_capture_ns,
+        first_capture_ns=first_ns,
+        last_capture_ns=last_ns,
         feeds=reader.feeds,
         last_seqs=_last_seqs(before, reader.feeds),
         holes=(),
