@@ -46,7 +46,7 @@ def test_what_is_no_book_is_refused_and_the_next_books_are_read(text):
     with pytest.raises(RecordError):
         parser.book(text)
     for _ in range(1000):
-        bids, asks = parser.book(GOOD)
+        bids, asks, _ = parser.book(GOOD)
     assert np.frombuffer(bids).tolist() == [1, 2.5, 0.5, 3]
     assert np.frombuffer(asks).tolist() == [2, 1e-3]
 
@@ -63,7 +63,7 @@ def test_a_bad_shape_stays_bad_when_it_comes_again(bad):
 
 
 def test_white_space_and_escapes_do_not_hide_a_book():
-    bids, _ = PayloadParser().book(b'{ "b\\u0069ds" : [ [ 1 , 2 ] ],\r"asks":[]}')
+    bids, _, _ = PayloadParser().book(b'{ "b\\u0069ds" : [ [ 1 , 2 ] ],\r"asks":[]}')
     assert np.frombuffer(bids).tolist() == [1, 2]
 
 

@@ -31,8 +31,9 @@ def book_columns(
     """Return the books of buffers of (price, size) doubles; levels of size 0 are no levels and are left out."""
     keys, order = _ordered(tails, boots)
     payloads = [payloads[i] for i in order] if order is not None else payloads
-    bids, asks = zip(*payloads, strict=True)
-    return BookColumns(instrument, keys, _side(bids), _side(asks))
+    bids, asks, shapes = zip(*payloads, strict=True)
+    sizes_bytes = np.array(shapes, dtype=np.int64)
+    return BookColumns(instrument, keys, _side(bids, sizes_bytes[:, 0]), _side(asks, sizes_bytes[:, 1]))
 
 
 def trade_columns(
@@ -98,12 +99,11 @@ def _ordered(tails: Sequence[Tail], boots: Sequence[str]) -> tuple[Keys, I64 | N
     return keys.take(order), order
 
 
-def _side(buffers: Sequence[memoryview]) -> Side:
-    counts = np.array([buffer.nbytes for buffer in buffers], dtype=np.int64) // _PAIR_BYTES
+def _side(buffers: Sequence[bytes], sizes_bytes: I64) -> Side:
     offsets = np.zeros(len(buffers) + 1, dtype=np.int64)
-    np.cumsum(counts, out=offsets[1:])
+    np.cumsum(sizes_bytes // _PAIR_BYTES, out=offsets[1:])
     pairs = np.frombuffer(b"".join(buffers)).reshape(-1, 2)
-    px, sz = np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1])
+    px, sz = pairs[:, 0], pairs[:, 1]  # not copied apart: most levels are looked at once, to see that they are valid
     gone = sz == 0
     if not gone.any():
         return Side(px, sz, offsets)

@@ -62,10 +62,9 @@ def _flawed(side: Side, *, falling: bool) -> Bools:
     """Return which rows have a price or size that is not above 0, or prices in a wrong order."""
     result = np.zeros(len(side.offsets) - 1, dtype=np.bool_)
     wrong = (side.px <= 0) | (side.sz <= 0)
-    step = np.diff(side.px)
-    ordered = step < 0 if falling else step > 0
+    before, after = side.px[:-1], side.px[1:]
+    disorder = before <= after if falling else before >= after
     begins = side.offsets[1:-1]
-    disorder = ~ordered
     disorder[begins[(begins > 0) & (begins < len(side.px))] - 1] = False  # between two books
     cells = np.flatnonzero(wrong)
     breaks = np.flatnonzero(disorder)

@@ -5,7 +5,7 @@ Rows stand in capture order. Times are int64, ns or ms UTC. Nothing is computed 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,16 @@ class Keys:
     def __len__(self) -> int:
         """Return the number of rows."""
         return len(self.capture_ns)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """Return the keys of several stretches, one after the other."""
+        return cls(
+            np.concatenate([part.capture_ns for part in parts]),
+            np.concatenate([part.exchange_ms for part in parts]),
+            np.concatenate([part.seq for part in parts]),
+            np.concatenate([part.boot for part in parts]),
+        )
 
     def take(self, rows: I64 | slice) -> "Keys":
         """Return the keys of some rows."""
@@ -90,6 +100,25 @@ class TradeColumns:
     taker_or_maker: Objects
     source_kind: Objects
     snapshot: Bools
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """Return the trades of consecutive slices of one instrument, one after the other; there is at least one."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(
+            parts[0].instrument,
+            Keys.joined([part.keys for part in parts]),
+            np.concatenate([part.idx for part in parts]),
+            trade_id=np.concatenate([part.trade_id for part in parts]),
+            side=np.concatenate([part.side for part in parts]),
+            price=np.concatenate([part.price for part in parts]),
+            amount=np.concatenate([part.amount for part in parts]),
+            cost=np.concatenate([part.cost for part in parts]),
+            taker_or_maker=np.concatenate([part.taker_or_maker for part in parts]),
+            source_kind=np.concatenate([part.source_kind for part in parts]),
+            snapshot=np.concatenate([part.snapshot for part in parts]),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,10 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from fluxforge.domain.errors import FluxForgeError
+from fluxforge_etl_worker.schemas import has_fixed_schema
 from fluxforge_etl_worker.work import Outcome
 
+_OTHER = "other"
 _FAILURES_PER_WARNING = 10
 
 
@@ -55,7 +57,7 @@ class EtlEvents:
             self._bytes.inc(outcome.size_bytes)
             for dataset, rows in outcome.rows.items():
                 # A channel without a schema of its own is not a label: venues decide how many there are.
-                self._rows.labels(dataset).inc(rows)
+                self._rows.labels(dataset if has_fixed_schema(dataset) else _OTHER).inc(rows)
         upkeep = {kind: count for kind, count in asdict(outcome.upkeep).items() if count}
         for kind, count in upkeep.items():
             self._upkeep.labels(kind).inc(count)

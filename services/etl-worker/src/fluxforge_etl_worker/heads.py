@@ -21,8 +21,9 @@ from fluxforge.domain.record import CONTROL_CHANNEL, RECORD_VERSION
 FILE_BOOT: Final = "file"
 _CHANNEL: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _USUAL_TAIL: Final = re.compile(
-    rb',"conn":(?:0|[1-9]\d*),"seq":([1-9]\d{0,17}),"capture_ns":([1-8]\d{18}),"exchange_ms":(?:null|([1-9]\d{0,17}))'
-)
+    rb',"conn":(?:0|[1-9]\d*),"seq":([1-9]\d{0,17}),"capture_ns":([1-8]\d{18})'
+    rb',"exchange_ms":(?:null|([1-9]\d{0,17})),"data":'
+).match
 _TAIL_KEYS: Final = frozenset({"conn", "seq", "capture_ns", "exchange_ms", "source_kind", "snapshot"})
 _INT64: Final = 2**63
 _HEAD_KEYS: Final = ("source", "exchange", "channel", "symbol", "market", "boot")
@@ -83,16 +84,16 @@ def head_of(raw: Mapping[str, Any], lane: Lane) -> Head:
     return Head(_KINDS.get(channel, Kind.GENERIC), channel, symbol, market, boot)
 
 
-def usual_tail(line: bytes, begin: int, end: int) -> Tail | None:
-    """Return the tail that stands there, from `,"conn"` up to `,"data"`; None where it must be read as JSON.
+def usual_tail(line: bytes, begin: int) -> tuple[Tail, int] | None:
+    """Return the tail that stands there, from `,"conn"` up to `"data":`, and where it ends; None: read it as JSON.
 
     Nearly all tails are alike but for their digits: 0.6 us by one match, 1.0 us by a JSON parser and its checks.
     """
-    found = _USUAL_TAIL.fullmatch(line, begin, end)
+    found = _USUAL_TAIL(line, begin)
     if found is None:
         return None
     seq, capture_ns, exchange_ms = found.groups()
-    return int(seq), int(capture_ns), None if exchange_ms is None else int(exchange_ms), None, False
+    return (int(seq), int(capture_ns), None if exchange_ms is None else int(exchange_ms), None, False), found.end()
 
 
 def tail_of(raw: Mapping[str, Any]) -> Tail:

@@ -50,12 +50,7 @@ def joined(parts: list[Candidates], interval_ns: int) -> Candidates:
     if len(parts) == 1:
         return parts[0]
     boundary = np.concatenate([part.boundary_ns for part in parts])
-    keys = Keys(
-        np.concatenate([part.keys.capture_ns for part in parts]),
-        np.concatenate([part.keys.exchange_ms for part in parts]),
-        np.concatenate([part.keys.seq for part in parts]),
-        np.concatenate([part.keys.boot for part in parts]),
-    )
+    keys = Keys.joined([part.keys for part in parts])
     bids, asks = _join([part.bids for part in parts]), _join([part.asks for part in parts])
     whole = Candidates(boundary, keys, bids, asks)
     kept = np.flatnonzero(np.diff(boundary, append=-1) != 0)

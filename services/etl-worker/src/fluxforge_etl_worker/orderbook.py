@@ -20,17 +20,16 @@ from fluxforge_etl_worker.soundness import FeedSoundness
 
 @dataclass(slots=True)
 class BookStretch:
-    """The valid updates of one instrument in the stretch at hand: their top levels, and the books that may be rows."""
+    """The valid updates of one instrument in the stretch at hand: their top levels, and the books that may be rows.
+
+    `cells`: number of levels held.
+    """
 
     instrument: Instrument
     hf_interval_ns: int
     updates: list[Updates] = field(default_factory=list)
     held: list[Candidates] = field(default_factory=list)
-
-    @property
-    def cells(self) -> int:
-        """Number of levels held."""
-        return sum(len(part.bids.px) + len(part.asks.px) for part in self.held)
+    cells: int = 0
 
     def add(self, books: BookColumns) -> list[CoverageRow]:
         """Take in a slice; return the updates that are no valid book."""
@@ -38,7 +37,9 @@ class BookStretch:
         rows = np.flatnonzero(is_valid).astype(np.int64)
         if len(rows):
             self.updates.append(top_levels(books, rows))
-            self.held.append(candidates(books, rows, self.hf_interval_ns))
+            found = candidates(books, rows, self.hf_interval_ns)
+            self.held.append(found)
+            self.cells += len(found.bids.px) + len(found.asks.px)
         return invalid_rows(books, invalid)
 
     def candidates(self, past: Past) -> Candidates | None:

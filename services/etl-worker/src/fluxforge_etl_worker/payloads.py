@@ -26,8 +26,8 @@ _DEPTH_MAX: Final = 200  # what nests less can be written as JSON again
 _SIDES: Final = frozenset({"buy", "sell", None})
 
 
-Book = tuple[memoryview, memoryview]
-"""Bids and asks, each as doubles: price, size, price, size, ..."""
+Book = tuple[bytes, bytes, tuple[int, int]]
+"""Bids and asks as buffers of doubles: price, size, price, size, ...; and the number of bytes of each."""
 
 
 class Trade(NamedTuple):
@@ -61,15 +61,16 @@ class PayloadParser:
         skeleton = text.translate(None, _NUMBERS_AND_SPACE)
         try:
             document: dict[str, simdjson.Array] = self._parser.parse(text)  # type: ignore[assignment] # or it raises below
-            bids = memoryview(document["bids"].as_buffer(of_type="d"))
-            asks = memoryview(document["asks"].as_buffer(of_type="d"))
+            bids, asks = document["bids"].as_buffer(of_type="d"), document["asks"].as_buffer(of_type="d")
             shape = self._shapes.get(skeleton) or self._new_shape(skeleton, document["bids"], document["asks"])
         except _UNREADABLE as error:
             self._replace_parser()
             raise RecordError(f"book: {_text(error)}") from None
-        if (bids.nbytes, asks.nbytes) != shape:
+        if 0 in shape and (memoryview(bids).nbytes, memoryview(asks).nbytes) != shape:
+            shape = _NO_SHAPE
+        if shape is _NO_SHAPE:
             raise RecordError("book: expected bids and asks as lists of [price, size]")
-        return bids, asks
+        return bids, asks, shape
 
     def trades(self, text: bytes) -> list[Trade]:
         """Return the trades of a record.

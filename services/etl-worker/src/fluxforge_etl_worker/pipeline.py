@@ -17,7 +17,7 @@ import pyarrow as pa
 from fluxforge.domain.partition import Dataset
 from fluxforge.domain.segment import FeedSeqs, Manifest
 from fluxforge_etl_worker.books import books_table
-from fluxforge_etl_worker.columns import BadLine, GenericRows, SliceColumns
+from fluxforge_etl_worker.columns import BadLine, GenericRows, SliceColumns, TradeColumns
 from fluxforge_etl_worker.coverage import CoverageRow, control_rows, coverage_table, lost_rows
 from fluxforge_etl_worker.features.registry import FEATURE_VERSION
 from fluxforge_etl_worker.generic import field_types, generic_table
@@ -149,10 +149,8 @@ def _grown(history: History, columns: SliceColumns, until_ns: int, options: EtlO
 
 def _with(history: History, stretch: Stretch) -> History:
     """Return the history with a stretch added, whose trades are taken as they are: tails do not say what was resent."""
-    trades = {
-        instrument: [PastTrades.of(part, np.zeros(len(part.keys), dtype=np.bool_)) for part in parts]
-        for instrument, parts in stretch.trades.items()
-    }
+    joined = [TradeColumns.joined(parts) for parts in stretch.trades.values()]
+    trades = {part.instrument: PastTrades.of(part, np.zeros(len(part.keys), dtype=np.bool_)) for part in joined}
     return grown(history, stretch, trades)
 
 

@@ -25,7 +25,7 @@ from fluxforge_etl_worker.seqs import SeqRanges
 
 _DATA: Final = b',"data":'
 _CONN: Final = b',"conn":'
-_BRACE: Final = b"}"
+_BRACE: Final = ord("}")
 _HEADS_MAX: Final = 65_536
 
 
@@ -115,15 +115,14 @@ class SegmentReader:
         return columns
 
     def _record(self, line: bytes) -> None:
-        data = line.find(_DATA)
-        conn = line.find(_CONN, 0, data) if data > 0 else -1
-        if conn < 0 or line[-1:] != _BRACE:
-            head, tail, text = self._whole(line)
+        conn = line.find(_CONN)
+        usual = usual_tail(line, conn) if conn > 0 and line[-1] == _BRACE else None
+        if usual:
+            tail, data = usual
+            head, text = self._heads.get(line[:conn]) or self._new_head(line[:conn]), line[data:-1]
         else:
-            head = self._heads.get(line[:conn]) or self._new_head(line[:conn])
-            tail = usual_tail(line, conn, data) or _tail_of(line[conn + 1 : data])
-            text = line[data + len(_DATA) : -1]
-        seq, capture_ns = tail[0], tail[1]
+            head, tail, text = self._unusual(line)
+        seq, capture_ns, _, _, _ = tail
         pending = self._pending.get(head) or self._new_pending(head)
         if pending.parse:
             pending.payloads.append(pending.parse(text))
@@ -140,9 +139,18 @@ class SegmentReader:
         else:
             raise UnorderedError
 
+    def _unusual(self, line: bytes) -> tuple[Head, Tail, bytes]:
+        """Read a line whose tail is not the usual one, or that is of another form."""
+        data = line.find(_DATA)
+        conn = line.find(_CONN, 0, data) if data > 0 else -1
+        if conn < 0 or line[-1] != _BRACE:
+            return self._whole(line)
+        head = self._heads.get(line[:conn]) or self._new_head(line[:conn])
+        return head, _tail_of(line[conn + 1 : data]), line[data + len(_DATA) : -1]
+
     def _new_head(self, text: bytes) -> Head:
         try:
-            raw = orjson.loads(text + _BRACE)
+            raw = orjson.loads(text + b"}")
         except orjson.JSONDecodeError as error:
             raise RecordError(f"not JSON before data: {error}") from None
         if raw.pop("v", None) != RECORD_VERSION:

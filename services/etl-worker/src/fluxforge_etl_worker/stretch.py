@@ -37,12 +37,14 @@ class Stretch:
     trades: dict[Instrument, list[TradeColumns]] = field(default_factory=dict)
     controls: list[ControlRow] = field(default_factory=list)
     coverage: list[CoverageRow] = field(default_factory=list)
+    trades_held: int = 0
 
     def add(self, columns: SliceColumns) -> None:
         """Take in a slice."""
         self.controls += columns.controls
         for trades in columns.trades:
             self.trades.setdefault(trades.instrument, []).append(trades)
+            self.trades_held += len(trades.keys)
         for books in columns.books:
             self.coverage += self.books_of(books.instrument).add(books)
 
@@ -85,7 +87,9 @@ class LaneWork:
         """Return the rows in `(history.until_ns, until_ns]`, and go on to what follows."""
         before = self.history
         settled = Settled(coverage=stretch.coverage + self._crashes(before, stretch.controls))
-        marked = {key: self._marked(before, key, parts, settled) for key, parts in stretch.trades.items()}
+        marked = {
+            key: self._marked(before, TradeColumns.joined(parts), settled) for key, parts in stretch.trades.items()
+        }
         now = grown(before, stretch, marked)
         if not self.is_rescue:
             window = Window(before.until_ns, until_ns, final=final, bars_after_ns=now.bars_after_ns())
@@ -94,20 +98,16 @@ class LaneWork:
         self.history = replace(now, until_ns=until_ns).pruned(self.options.lookback)
         return settled
 
-    def _marked(
-        self, before: History, key: Instrument, parts: Sequence[TradeColumns], settled: Settled
-    ) -> list[PastTrades]:
+    def _marked(self, before: History, trades: TradeColumns, settled: Settled) -> PastTrades:
         """Mark the trades of an instrument."""
+        key = trades.instrument
         if key not in self._seen:
             past = before.instruments.get(key, Past(key)).trades
             self._seen[key] = SeenTrades(self.options.lookback_ns, past.trade_id, past.capture_ns)
-        marked = []
-        for trades in parts:
-            resent = self._seen[key].mark(trades)
-            settled.resent += int(resent.sum())
-            settled.trades.append(trades_table(trades, resent))
-            marked.append(PastTrades.of(trades, resent))
-        return marked
+        resent = self._seen[key].mark(trades)
+        settled.resent += int(resent.sum())
+        settled.trades.append(trades_table(trades, resent))
+        return PastTrades.of(trades, resent)
 
     def _rows(self, past: Past, after: Past, stretch: Stretch, now: History, window: Window, settled: Settled) -> None:
         """Make the feature rows and bars of an instrument."""
@@ -165,7 +165,7 @@ class LaneWork:
         return before.lane_first_ns is None or time_ns >= before.lane_first_ns
 
 
-def grown(before: History, stretch: Stretch, trades: Mapping[Instrument, Sequence[PastTrades]]) -> History:
+def grown(before: History, stretch: Stretch, trades: Mapping[Instrument, PastTrades]) -> History:
     """Return the history with a stretch added and nothing pruned; `trades` are those of the stretch."""
     since = dict(before.trades_since)
     pasts = {}
@@ -173,8 +173,8 @@ def grown(before: History, stretch: Stretch, trades: Mapping[Instrument, Sequenc
         past = before.instruments.get(instrument, Past(instrument))
         books = stretch.books_of(instrument)
         past = books.grown(past, books.candidates(past))
-        own = PastTrades.joined(trades.get(instrument, ()))
-        if len(own.capture_ns):
+        own = trades.get(instrument)
+        if own is not None and len(own.capture_ns):
             first_ns = int(own.capture_ns[0])
             since[instrument.symbol] = min(first_ns, since.get(instrument.symbol, first_ns))
             past = replace(past, trades=PastTrades.joined([past.trades, own]))
