@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from fluxforge.domain.control import Control, Event, FeedKey
+from fluxforge.domain.control import After, Control, Event, FeedKey
 from fluxforge.domain.lane import Lane
 from fluxforge.domain.segment import PreviousSegment
 from tests.unit.fluxforge_etl_worker.samples import MS, T0, Recording, S, forged, options, rows_of, trade
@@ -103,6 +103,16 @@ def test_a_bar_is_incomplete_where_the_feed_was_unsound_or_nothing_was_known_at_
     assert rows[3]["sum_ofi"] is None  # the first update after the hole does not know the one before
     assert rows[4]["sum_ofi"] == 0.0
     assert rows[5]["realized_variance"] is None  # further apart than the tolerance
+
+
+def test_what_a_new_collector_does_not_deliver_any_more_was_not_whole_when_the_one_before_crashed():
+    recording = Recording()
+    book(recording, T0, 100.0)
+    recording.book(T0 + 1, [[9.0, 1.0]], [[10.0, 1.0]], "ETH/USDT")
+    feed = (FeedKey("orderbook", "BTC-USDT"),)
+    recording.control(T0 + 3 * S, Control(Event.STARTED, feeds=feed, after=After("0ld", 1, T0 + 1)))
+    rows = rows_of(forged(recording.body, ONE, last=T0 + 4 * S), "orderbook/bars")
+    assert [(row["market"], row["complete"]) for row in rows] == [("BTC/USDT", False), ("ETH/USDT", False)]
 
 
 def test_a_trade_at_the_edge_of_two_bars_is_of_the_one_that_begins_there():

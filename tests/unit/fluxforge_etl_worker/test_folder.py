@@ -15,6 +15,7 @@ from fluxforge.domain.errors import ConfigurationError, NameRefusedError, Partit
 from fluxforge.domain.lane import Lane
 from fluxforge.domain.segment import Manifest, PreviousSegment
 from fluxforge.runtime.settings import Settings
+from fluxforge_etl_worker.adopt import adopt
 from fluxforge_etl_worker.folder import DeadSegment, _results, run_folder
 from fluxforge_etl_worker.work import Outcome, Worker
 from tests.unit.fluxforge_etl_worker.samples import (
@@ -373,6 +374,46 @@ def test_a_segment_that_kills_a_process_of_the_run_is_told_apart_from_the_others
     ]
     assert orjson.loads((tmp_path / "dead" / str(LANE) / "s1.json").read_bytes())["error"] == "DiedAloneError"
     assert (tmp_path / "tails" / str(LANE) / "s1.tail.dead").exists()
+
+
+class Failing(Worker):
+    """Meets what nobody foresaw in the first segment."""
+
+    @override
+    def process(self, lane: Lane, segment: str) -> Outcome:
+        if segment == "a":
+            raise ZeroDivisionError("oh")
+        return super().process(lane, segment)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [1, 2])
+def test_an_error_nobody_foresaw_condemns_its_segment_and_the_others_are_done(tmp_path, processes):
+    store = LocalStore(tmp_path, sync=False)
+    manifests = []
+    for n, name in enumerate("abc"):
+        body = tickers(T0 + n * 100 * S)
+        manifests.append(stored(store, body, manifest_of(body, name=name, first=T0 + n * 100 * S)))
+    failing = Failing(store, store, OPTIONS, SystemClock())
+    dead, *others = _results(failing, manifests, processes)
+    assert isinstance(dead, DeadSegment)
+    assert (dead.segment, "ZeroDivisionError: oh" in dead.reason) == ("a", True)
+    assert [(type(other), other.segment) for other in others] == [(Outcome, "b"), (Outcome, "c")]
+    assert orjson.loads((tmp_path / "dead" / str(LANE) / "a.json").read_bytes())["error"] == "DiedAloneError"
+
+
+def test_a_file_that_cannot_be_adopted_for_a_reason_nobody_foresaw_blocks_nothing(tmp_path, monkeypatch):
+    def failing(raw, layout, lane, file, *more):
+        if file == "a.ndjson":
+            raise ZeroDivisionError("oh")
+        return adopt(raw, layout, lane, file, *more)
+
+    monkeypatch.setattr("fluxforge_etl_worker.folder.adopt", failing)
+    for n, name in enumerate("abc"):
+        put(tmp_path, f"{name}.ndjson", tickers(T0 + n * 100 * S))
+    summary = run_folder(settings_on(tmp_path))
+    assert (summary.processed, [dead.segment for dead in summary.dead]) == (2, ["a"])
+    assert "a.ndjson: ZeroDivisionError: oh" in summary.dead[0].reason
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -173,3 +173,18 @@ def test_a_lane_that_follows_another_leaves_out_the_bars_it_did_not_see_whole() 
         bars = rows(forged_each(sealed(lane.lines, cuts)), Dataset.BARS)
         firsts = {d: min(bar["ts_ns"] for bar in bars if bar["duration"] == d) for d in (1, 5, 30, 60)}
         assert firsts == {1: begin + S, 5: T0 + 10 * S, 30: T0 + 30 * S, 60: T0 + 60 * S}
+
+
+def test_trades_that_were_not_processed_are_not_taken_for_none_when_they_are_processed_again() -> None:
+    lane = Recording()
+    for number in range(200):
+        lane.trades(T0 + number * S, trade(str(number), "buy", 100.0, 1.0))
+        lane.book(T0 + number * S + 1, BIDS, ASKS)
+    first, second = sealed(lane.lines, [200])
+    without = replace(OPTIONS, disabled=frozenset({"trades"}))
+    tail = tail_of(first.manifest, without, lambda: [first.body])
+    history = history_of([tail], second.manifest.previous, OPTIONS)
+    made = forge(second.manifest, OPTIONS, lambda: [second.body], Neighbours(lambda: history, lambda _: None))
+    counts = [row["trade_count_30s"] for row in rows_of(made, Dataset.HF)]
+    assert counts[:30] == [None] * 30
+    assert set(counts[31:]) == {30}

@@ -173,3 +173,10 @@ class SliceColumns:
     controls: tuple[ControlRow, ...]
     bad: tuple[BadLine, ...]
     lines: int
+
+    def begins_after(self, time_ns: int) -> bool:
+        """Return whether everything that looks back (books, trades, control records) is later than a time."""
+        parts: list[BookColumns | TradeColumns] = [*self.books, *self.trades]
+        firsts = [int(part.keys.capture_ns[0]) for part in parts if len(part.keys)]
+        firsts += [row.capture_ns for row in self.controls[:1]]
+        return min(firsts, default=time_ns + 1) > time_ns

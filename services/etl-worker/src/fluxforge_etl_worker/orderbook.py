@@ -44,6 +44,8 @@ class BookStretch:
 
     def candidates(self, past: Past) -> Candidates | None:
         """Return the newest update of each interval, that of the history included; None where there is none."""
+        if len(self.held) > 1:
+            self.held = [joined(self.held, self.hf_interval_ns)]
         parts = list(self.held)
         if past.last is not None:
             parts.insert(0, candidates(past.last, np.zeros(1, dtype=np.int64), self.hf_interval_ns))

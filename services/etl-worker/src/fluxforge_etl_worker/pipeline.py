@@ -116,7 +116,7 @@ def _forge(
         reader.read(lines)
         if not any_order:
             work.add(reader.take(), reader.last_capture_ns)
-    work.add(reader.take(), None)
+    work.add(reader.take(), reader.last_capture_ns)
     neighbours.leave(work.tail())
     parts = work.finish()
     return Forged(
@@ -137,7 +137,7 @@ def _tail(manifest: Manifest, options: EtlOptions, chunks: Iterable[bytes], *, a
         if not any_order:
             history = _grown(history, reader.take(), reader.last_capture_ns, options)
     history = _grown(history, reader.take(), manifest.last_capture_ns, options)
-    return tail_at_end(manifest, history, options.lookback)
+    return tail_at_end(manifest, history, options)
 
 
 def _grown(history: History, columns: SliceColumns, until_ns: int, options: EtlOptions) -> History:
@@ -163,6 +163,7 @@ class _SegmentWork:
         self._before = before
         self._lane: LaneWork | None = None
         self._stretch = Stretch(options.hf_interval_ns)
+        self._until_ns = 0
         self._writer = PartWriter(
             source=manifest.source,
             compression=options.compression,
@@ -180,8 +181,11 @@ class _SegmentWork:
         self.lines = 0
         self.resent = 0
 
-    def add(self, columns: SliceColumns, until_ns: int | None) -> None:
-        """Take in a slice, of which `until_ns` is the last record's time; None: more of that time may follow."""
+    def add(self, columns: SliceColumns, until_ns: int) -> None:
+        """Take in a slice, of which `until_ns` is the last record's time; the next one may begin at the same time."""
+        if self._stretch.is_full and columns.begins_after(self._until_ns):
+            self._settle(self._until_ns, final=False)
+        self._until_ns = until_ns
         self.lines += columns.lines
         self.bad += columns.bad
         self._coverage += control_rows(columns.controls)
@@ -194,8 +198,6 @@ class _SegmentWork:
         if self._options.keep_books:
             self._write(Dataset.BOOKS, [books_table(books) for books in columns.books])
         self._stretch.add(columns)
-        if until_ns is not None and self._stretch.is_full:
-            self._settle(until_ns, final=False)
 
     def finish(self) -> tuple[PartFile, ...]:
         """Return the parts; nothing can be added after."""
@@ -211,7 +213,7 @@ class _SegmentWork:
     def tail(self) -> Tail:
         """Return what the segment's successors must know; after the last `add`, before `finish`."""
         settled = self._lane.history if self._lane else History.of_lane_start(self._manifest.first_capture_ns)
-        return tail_at_end(self._manifest, _with(settled, self._stretch), self._options.lookback)
+        return tail_at_end(self._manifest, _with(settled, self._stretch), self._options)
 
     @property
     def _lane_work(self) -> LaneWork:

@@ -85,9 +85,12 @@ def soundness_of(feed: FeedKey, rows: Iterable[ControlRow], blind_ns: int | None
 
 
 def concerns(control: Control, feed: FeedKey) -> bool:
-    """Return whether a control record speaks of a feed; one that names no feed speaks of the whole lane."""
+    """Return whether a control record speaks of a feed; one that names no feed speaks of the whole lane.
+
+    So does the `started` of one collector after another, whatever it names: the one before delivers nothing any more.
+    """
     feeds = control.concerned()
-    return not feeds or feed in feeds
+    return not feeds or feed in feeds or (control.event is Event.STARTED and control.after is not None)
 
 
 def _reach(row: ControlRow) -> int:

@@ -89,23 +89,23 @@ class Tail:
             raise SegmentCorruptError(what, "a tail sidecar", str(error)) from error
 
 
-def tail_at_end(manifest: Manifest, history: History, lookback: Lookback) -> Tail:
+def tail_at_end(manifest: Manifest, history: History, options: EtlOptions) -> Tail:
     """Return the tail of a segment from the history after it, of which its own records are taken."""
     own_ns = manifest.previous.last_capture_ns if manifest.previous else manifest.first_capture_ns - 1
-    end = replace(history, until_ns=manifest.last_capture_ns).pruned(lookback)
+    end = replace(history, until_ns=manifest.last_capture_ns).pruned(options.lookback)
     pasts = {key: past.after(own_ns, own_ns) for key, past in end.instruments.items()}
     own = History(
         until_ns=manifest.last_capture_ns,
         instruments={key: past for key, past in pasts.items() if past.last or len(past.trades.capture_ns)},
         controls=tuple(row for row in end.controls if row.capture_ns > own_ns),
-        trades_since=_trades_since(manifest, pasts),
+        trades_since={} if "trades" in options.disabled else _trades_since(manifest, pasts),
     )
     return Tail(
         lane=str(manifest.lane),
         segment=manifest.name,
         previous=manifest.previous,
         first_capture_ns=manifest.first_capture_ns,
-        lookback=lookback,
+        lookback=options.lookback,
         history=own,
     )
 

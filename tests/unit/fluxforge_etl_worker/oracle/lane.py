@@ -101,8 +101,12 @@ class Lane:
         return sorted({record["symbol"] for record in self.of("orderbook")})
 
     def concerning(self, feed: Feed) -> list[Record]:
-        """Return the control records that speak of a feed; one that names none speaks of all."""
-        return [record for record in self.of("control") if feed in (named := named_feeds(record)) or not named]
+        """Return the control records that speak of a feed; one that names none, or that follows another boot, of all."""
+        return [
+            record
+            for record in self.of("control")
+            if feed in (named := named_feeds(record)) or not named or _replaces(record)
+        ]
 
     def stretches(self, feed: Feed) -> list[Stretch]:
         """Return the stretches `[begin, end)` in which a feed is unsound."""
@@ -145,6 +149,10 @@ class Lane:
             for record in self.of("orderbook")
             if record["symbol"] == symbol
         ]
+
+
+def _replaces(record: Record) -> bool:
+    return record["data"]["event"] == "started" and record["data"].get("after") is not None
 
 
 def named_feeds(record: Record) -> list[Feed]:
