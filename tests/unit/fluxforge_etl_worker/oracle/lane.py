@@ -101,7 +101,7 @@ class Lane:
         return sorted({record["symbol"] for record in self.of("orderbook")})
 
     def concerning(self, feed: Feed) -> list[Record]:
-        """Return the control records that speak of a feed; one that names none, or that follows another boot, of all."""
+        """Return the control records that speak of a feed; one that names none, or follows another boot, of all."""
         return [
             record
             for record in self.of("control")
