@@ -26,6 +26,8 @@ from fluxforge_etl_worker.work import Outcome, Worker
 
 # Whoever kills a whole service kills parent and child, in any order: the parent must live on for this long.
 _OUTLIVED_S: Final = 2.0
+EXPECTED: Final = (TransientError, PermanentError, ConfigurationError, FatalError, ObjectNotFoundError)
+"""Errors that say themselves what to do. Any other would end every worker that takes the segment."""
 _FROM_OUTSIDE: Final = frozenset({-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP})
 
 
@@ -102,7 +104,7 @@ def _work(result: Connection, worker: Worker, lane: Lane, segment: str) -> None:
 def _outcome(worker: Worker, lane: Lane, segment: str) -> Outcome | FluxForgeError:
     try:
         return worker.process(lane, segment)
-    except (TransientError, PermanentError, ConfigurationError, FatalError, ObjectNotFoundError) as error:
+    except EXPECTED as error:
         return error
     except Exception as error:  # noqa: BLE001 - whatever it is, it would end every worker that takes this segment
         return DiedAloneError(f"{lane} {segment}", f"{type(error).__name__}: {error}")

@@ -11,12 +11,12 @@ from typing import Final, Literal
 
 from typing_extensions import override
 
-from fluxforge.domain.errors import ConfigurationError, ObjectNotFoundError, PermanentError
+from fluxforge.domain.errors import ConfigurationError, ManifestError, ObjectNotFoundError, PermanentError
 from fluxforge.domain.lane import Lane
 from fluxforge.domain.segment import Manifest
 from fluxforge.runtime.settings import Settings
 from fluxforge_etl_worker.adopt import adopt
-from fluxforge_etl_worker.alone import DiedAloneError, ProcessUnavailableError, process_alone
+from fluxforge_etl_worker.alone import EXPECTED, DiedAloneError, ProcessUnavailableError, process_alone
 from fluxforge_etl_worker.days import Day, meets
 from fluxforge_etl_worker.features.registry import FEATURE_VERSION
 from fluxforge_etl_worker.listing import Listed, is_lost, listed
@@ -146,7 +146,13 @@ def _manifests(worker: Worker, source: str | None, dead: list[DeadSegment]) -> I
 def _manifest(worker: Worker, segment: Listed, before: Manifest | None) -> Manifest:
     if segment.has_manifest or segment.file is None:
         return worker.manifest(segment.lane, segment.name)
-    return adopt(worker.raw, worker.options.layout, segment.lane, segment.file, before, worker.clock)
+    try:
+        return adopt(worker.raw, worker.options.layout, segment.lane, segment.file, before, worker.clock)
+    except EXPECTED:
+        raise
+    except Exception as error:  # whatever is wrong with this file, the others go on
+        key = worker.options.layout.segment_key(segment.lane, segment.file)
+        raise ManifestError(f"no manifest of {key}", f"{type(error).__name__}: {error}") from error
 
 
 def _is_on_its_way(worker: Worker, segment: Listed, newest: Listed) -> bool:
@@ -179,17 +185,26 @@ def _results(worker: Worker, wanted: list[Manifest], processes: int) -> Iterable
             for result in pool.map(_process, [worker] * len(wanted), wanted):
                 results.append(result)  # noqa: PERF402 - those before one that breaks the pool are kept
         except BrokenProcessPool:  # one of the segments at hand ended its process: each is told apart from now on
-            results += [_judged(worker, manifest, _alone) for manifest in wanted[len(results) :]]
+            results += [_process_apart(worker, manifest) for manifest in wanted[len(results) :]]
     return results
 
 
 def _process(worker: Worker, manifest: Manifest) -> Outcome | DeadSegment:
-    return _judged(worker, manifest, lambda one, _: one.process(manifest.lane, manifest.name))
+    try:
+        return _judged(worker, manifest, lambda one, _: one.process(manifest.lane, manifest.name))
+    except EXPECTED:
+        raise
+    except Exception:  # noqa: BLE001 - it is met again in a process of its own, and condemns this segment alone
+        return _judged(worker, manifest, _alone)
+
+
+def _process_apart(worker: Worker, manifest: Manifest) -> Outcome | DeadSegment:
+    if worker.attempts.is_placed(manifest.lane, manifest.name):
+        return _process(worker, manifest)
+    return _judged(worker, manifest, _alone)
 
 
 def _alone(worker: Worker, manifest: Manifest) -> Outcome:
-    if worker.attempts.is_placed(manifest.lane, manifest.name):
-        return worker.process(manifest.lane, manifest.name)
     for _ in range(_TRIES):
         with contextlib.suppress(ProcessUnavailableError):
             return process_alone(worker, manifest.lane, manifest.name)
