@@ -320,6 +320,31 @@ def test_a_file_without_records_does_not_part_those_around_it(tmp_path):
     assert (manifest.records, manifest.last_capture_ns) == (0, T0 + 5 * S // 2 + 1)
 
 
+def books(at: int) -> bytes:
+    recording = Recording()
+    for n in range(4):
+        recording.book(at + n * S + 1, BIDS, ASKS)
+    return recording.body
+
+
+def test_a_file_put_between_two_that_are_done_makes_no_row_of_the_one_before_it_again(tmp_path):
+    for name, at_s in (("a", 0), ("d", 180)):
+        put(tmp_path, f"{name}.ndjson", books(T0 + at_s * S))
+    run_folder(settings_on(tmp_path))
+    for name, at_s in (("b", 60), ("c", 120)):
+        put(tmp_path, f"{name}.ndjson", books(T0 + at_s * S))
+    assert run_folder(settings_on(tmp_path)).processed == 2
+    manifests = [
+        Manifest.from_json((tmp_path / f"raw/ready/ccxt/binance-0of1/{name}.manifest.json").read_bytes())
+        for name in "abcd"
+    ]
+    assert [one.previous and one.previous.name for one in manifests] == [None, None, "b", "a"]
+    glob = f"{tmp_path}/processed/ccxt/orderbook/bars/**/*.parquet"
+    early = f"SELECT epoch_us(ts) AS at_us, duration FROM '{glob}' WHERE at_us < {(T0 + 60 * S) // 1000}"
+    assert duckdb.sql(f"{early} GROUP BY ALL HAVING count(*) > 1").fetchall() == []
+    assert len(duckdb.sql(early).fetchall()) > 4
+
+
 def test_files_of_other_recorders_need_not_be_in_order(tmp_path):
     recording = Recording()
     for n in (3, 1, 2):

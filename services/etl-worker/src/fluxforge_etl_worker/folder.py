@@ -132,20 +132,36 @@ def _manifests(worker: Worker, source: str | None, dead: list[DeadSegment]) -> I
         if source is not None and lane.source != source:
             continue
         before: Manifest | None = None
+        followed = _followed(worker, segments)
         for segment in segments:
             if _is_on_its_way(worker, segment, segments[-1]):
                 continue
             try:
-                before = _manifest(worker, segment, before)
+                before = _manifest(worker, segment, before, followed)
             except PermanentError as error:
                 dead.append(_dead(worker, segment.lane, segment.name, error))
             else:
                 yield before
 
 
-def _manifest(worker: Worker, segment: Listed, before: Manifest | None) -> Manifest:
+def _followed(worker: Worker, segments: list[Listed]) -> frozenset[str]:
+    """Return the names that segments of a lane go on from already, where a file without manifest stands before one."""
+    sealed = [segment.has_manifest for segment in segments]
+    if sealed == sorted(sealed, reverse=True):  # the usual case: new files after all others
+        return frozenset()
+    previous = []
+    for segment in segments:
+        if segment.has_manifest:
+            with contextlib.suppress(PermanentError):  # one that cannot be read is condemned when its turn comes
+                previous.append(worker.manifest(segment.lane, segment.name).previous)
+    return frozenset(one.name for one in previous if one)
+
+
+def _manifest(worker: Worker, segment: Listed, before: Manifest | None, followed: frozenset[str]) -> Manifest:
     if segment.has_manifest or segment.file is None:
         return worker.manifest(segment.lane, segment.name)
+    if before is not None and before.name in followed:
+        before = None  # what was open at its end is in the rows of the segment that follows it already
     try:
         return adopt(worker.raw, worker.options.layout, segment.lane, segment.file, before, worker.clock)
     except EXPECTED:
