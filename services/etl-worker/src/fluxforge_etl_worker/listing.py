@@ -10,6 +10,8 @@ from fluxforge.domain.layout import MANIFEST_SUFFIX, Layout, segment_of_file
 from fluxforge.ports.store import Store
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,120}")
+# Beside the keys of segment `x` stand `x.r2.json`, `x.placed`, `x.manifest.json` and `x.tail.arrow`.
+_OURS: Final = re.compile(r"(.+)\.(r\d+|placed|manifest|tail)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +62,17 @@ def checked_name(segment: str) -> str:
     """Return the name of a segment.
 
     Raises:
-        NameRefusedError: It may not stand in a key or in a part's name.
+        NameRefusedError: It may not stand in a key or in a part's name, or keys of another segment would be its own.
     """
     if not _NAME.fullmatch(segment):
         raise NameRefusedError("segment", segment, "letters, digits, '_', '-' and '.' only")
+    ours = _OURS.fullmatch(segment)
+    if ours is not None:
+        stem, suffix = ours.groups()
+        reason = (
+            f"what is kept of {stem!r} ends in '.{suffix}' too; rename its files to '{stem}_{suffix}' with their suffix"
+        )
+        raise NameRefusedError("segment", segment, reason)
     return segment
 
 
