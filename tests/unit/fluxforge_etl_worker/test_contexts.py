@@ -239,6 +239,35 @@ def test_tails_stay_as_long_as_a_segment_between_is_not_committed():
     assert rows(store) == rows(reference) != before
 
 
+class Unplacing(MortalStore):
+    """The process dies at the first part it would put in its place."""
+
+    @override
+    def move(self, key: str, target: str) -> None:
+        raise KilledError
+
+
+def test_tails_stay_as_long_as_a_segment_between_is_committed_but_not_placed():
+    store = MemoryStore()
+    a_lane(store, 20)
+    for n in range(8):
+        deleting(store).process(LANE, name(n))
+    with suppress(KilledError):
+        worker_on(Unplacing(store, lives=10**9, after=False)).process(LANE, name(8))
+    assert store.size(f"commits/{LANE}/{name(8)}.json") is not None
+    for key in list(store.keys(".tmp")):  # its parts are lost on the way to their place
+        store.delete(key)
+    for n in range(9, 20):
+        deleting(store).process(LANE, name(n))
+    deleting(store).process(LANE, name(8))
+    assert store.size(f"commits/{LANE}/{name(8)}.r2.json") is not None
+    reference = MemoryStore()
+    a_lane(reference, 20)
+    for n in range(20):
+        worker_on(reference).process(LANE, name(n))
+    assert rows(store) == rows(reference)
+
+
 @pytest.mark.parametrize("lives", range(3, 120, 13))
 def test_killed_anywhere_along_a_lane_and_started_again_every_row_is_there_once(lives):
     reference = MemoryStore()

@@ -85,24 +85,27 @@ class Contexts:
         self.upkeep.tails_dead += 1
 
     def sweep(self, manifest: Manifest) -> None:
-        """Remove the tails that no segment after a committed one asks for.
+        """Remove the tails that no segment after a placed one asks for.
 
         The newest of those that lie before its lookback stays: its feeds are still asked for. Oldest first, so that
         what a kill leaves is still one unbroken row, at whose first gap the next sweep ends.
         """
         begin_ns = manifest.last_capture_ns - self._options.reach_ns
-        passed = [key for key, last_capture_ns in self._committed_before(manifest) if last_capture_ns <= begin_ns]
+        passed = [key for key, last_capture_ns in self._placed_before(manifest) if last_capture_ns <= begin_ns]
         for key in reversed(passed[1:]):
             self._raw.delete(key)
             self.upkeep.tails_swept += 1
 
-    def _committed_before(self, manifest: Manifest) -> Iterator[tuple[str, int]]:
-        """Yield sidecar and end of the segments before one, newest first, while they are committed and have one."""
+    def _placed_before(self, manifest: Manifest) -> Iterator[tuple[str, int]]:
+        """Yield sidecar and end of the segments before one, newest first, while they are placed and have one.
+
+        One that is committed alone may yet be made again, of what came before it.
+        """
         previous = manifest.previous
         while previous is not None:
             key = self._layout.tail_key(manifest.lane, previous.name)
-            commit_key = self._layout.commit_key(manifest.lane, previous.name)
-            if self._raw.size(key) is None or self._raw.size(commit_key) is None:
+            placed_key = self._layout.placed_key(manifest.lane, previous.name)
+            if self._raw.size(key) is None or self._raw.size(placed_key) is None:
                 return
             yield key, previous.last_capture_ns
             try:
