@@ -23,6 +23,7 @@ from tests.unit.fluxforge_etl_worker.samples import (
     BIDS,
     LANE,
     MS,
+    OPTIONS,
     SEGMENT,
     T0,
     Recording,
@@ -203,6 +204,46 @@ def test_placing_a_segment_leaves_the_attempts_at_one_whose_name_begins_alike():
     store.create(kept, b"of a segment with a suffix, at work elsewhere")
     worker_on(store).process(LANE, SEGMENT)
     assert list(store.keys(".tmp")) == [kept]
+
+
+def left_behind(store: MemoryStore) -> str:
+    key = f".tmp/{LANE}_{SEGMENT}.1-0a1b2c3d/00001.parquet"
+    store.create(key, b"of an attempt that was killed")
+    return key
+
+
+def test_what_a_kill_after_the_mark_left_goes_when_the_segment_is_met_again():
+    store = MemoryStore()
+    stored(store, a_recording().body)
+    worker_on(store).process(LANE, SEGMENT)
+    left_behind(store)
+    assert not worker_on(store).process(LANE, SEGMENT).forged
+    assert list(store.keys(".tmp")) == []
+
+
+def test_what_attempts_at_a_condemned_segment_left_goes():
+    store = MemoryStore()
+    left_behind(store)
+    worker_on(store).mark_dead(LANE, SEGMENT, ObjectNotFoundError("x"))
+    assert list(store.keys(".tmp")) == []
+
+
+def test_condemned_between_commit_and_placing_a_segment_keeps_what_its_commit_names():
+    store = MemoryStore()
+    stored(store, a_recording().body)
+    worker = worker_on(store)
+    _, commit = worker._commit(worker.manifest(LANE, SEGMENT), Contexts(store, OPTIONS.layout, OPTIONS))
+    left_behind(store)
+    worker.mark_dead(LANE, SEGMENT, ObjectNotFoundError("x"))
+    assert sorted(store.keys(".tmp")) == sorted(part.temp_key for part in commit.parts)
+
+
+def test_condemned_with_a_commit_that_nobody_can_read_a_segment_keeps_everything():
+    store = MemoryStore()
+    store.create(f"commits/{LANE}/{SEGMENT}.json", b"{")
+    left = left_behind(store)
+    worker_on(store).mark_dead(LANE, SEGMENT, ObjectNotFoundError("x"))
+    assert list(store.keys(".tmp")) == [left]
 
 
 def test_a_lost_part_is_made_again_under_a_commit_that_supersedes():

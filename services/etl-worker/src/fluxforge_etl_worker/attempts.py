@@ -134,7 +134,20 @@ class Attempts:
             raise PartLostError(lost)
         with contextlib.suppress(ObjectExistsError):  # another worker placed the same commit
             self.raw.create(self.layout.placed_key(lane, commit.segment), _PLACED)
-        self._sweep(lane, commit.segment)
+        self.sweep(lane, commit.segment)
+
+    def sweep(self, lane: Lane, segment: str) -> None:
+        """Delete what attempts at a segment left beside the datasets; of a commit that is not placed yet, nothing."""
+        kept: set[str] = set()
+        if not self.is_placed(lane, segment):
+            commit = self.committed(lane, segment)
+            kept = {part.temp_key for part in commit.parts} if commit else kept
+        prefix = self.layout.attempt_prefix(lane, segment, "")
+        for key in list(self.output.keys(TMP)):
+            # Of the attempts at "x" are those at "x.1" none, though their names begin alike.
+            is_ours = key.startswith(prefix) and _TOKEN.fullmatch(key.removeprefix(prefix).partition("/")[0])
+            if is_ours and key not in kept:
+                self.output.delete(key)
 
     def stand(self, commit: CommitRecord) -> bool:
         """Return whether every part of a commit stands in its place, by its size."""
@@ -158,14 +171,6 @@ class Attempts:
     def _place(self, manifest: Manifest, file: PartFile) -> str:
         root = dataset_root(self.layout.processed_dir, manifest.source, file.dataset)
         return f"{root}/{file.partition}" if file.partition else root
-
-    def _sweep(self, lane: Lane, segment: str) -> None:
-        """Delete what attempts at a segment left beside the datasets."""
-        prefix = self.layout.attempt_prefix(lane, segment, "")
-        for key in list(self.output.keys(TMP)):
-            # Of the attempts at "x" are those at "x.1" none, though their names begin alike.
-            if key.startswith(prefix) and _TOKEN.fullmatch(key.removeprefix(prefix).partition("/")[0]):
-                self.output.delete(key)
 
     def _stands(self, part: Part) -> bool:
         """Move a part to its place; return whether it stands there, moved now or before."""

@@ -9,7 +9,13 @@ from typing import Final
 import orjson
 
 from fluxforge.domain.commit import CommitRecord
-from fluxforge.domain.errors import ObjectExistsError, ObjectNotFoundError, PermanentError, SegmentCorruptError
+from fluxforge.domain.errors import (
+    ManifestError,
+    ObjectExistsError,
+    ObjectNotFoundError,
+    PermanentError,
+    SegmentCorruptError,
+)
 from fluxforge.domain.lane import Lane
 from fluxforge.domain.layout import PLACED_SUFFIX
 from fluxforge.domain.segment import Manifest
@@ -110,7 +116,9 @@ class Worker:
         if commit is None:
             mine, commit = self._commit(manifest, contexts)
         attempts.check_identity(commit, manifest.identity, lane)
-        if not attempts.is_placed(lane, segment):
+        if attempts.is_placed(lane, segment):
+            attempts.sweep(lane, segment)  # whoever placed it may have been killed before
+        else:
             commit = self._place(manifest, commit, contexts)
         self._retire(manifest, commit, contexts)
         return _outcome(commit, contexts.upkeep, size_bytes=manifest.size_bytes, forged=mine)
@@ -138,7 +146,12 @@ class Worker:
         contexts.sweep(manifest)
 
     def mark_dead(self, lane: Lane, segment: str, error: Exception) -> bytes:
-        """Mark a segment that cannot be processed, and return the mark; one that stands is left as it is."""
+        """Mark a segment that cannot be processed, and return the mark; one that stands is left as it is.
+
+        What attempts at it left is deleted, unless nobody can tell whether a commit names it.
+        """
+        with contextlib.suppress(ManifestError):
+            self.attempts.sweep(lane, segment)
         mark = orjson.dumps(
             {
                 "lane": str(lane),
