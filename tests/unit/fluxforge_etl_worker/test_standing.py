@@ -7,6 +7,7 @@ from typing_extensions import override
 
 from fluxforge.adapters.memory.store import MemoryStore
 from fluxforge.domain.errors import PartitionSchemaError
+from fluxforge_etl_worker.contexts import Contexts
 from fluxforge_etl_worker.standing import standing_schema
 from tests.unit.fluxforge_etl_worker.samples import (
     ASKS,
@@ -81,6 +82,25 @@ def test_a_channel_without_schema_is_conformed_to_what_stands_in_its_partition()
     (row,) = parts[1].to_pylist()
     assert row["size"] is None
     assert '"who":"me"' in row["more"]
+
+
+def test_a_part_whose_partition_was_begun_with_other_columns_before_it_was_placed_is_made_again() -> None:
+    store = MemoryStore()
+    first, second = other_channel(T0, size="big", who="me"), other_channel(T0 + S, size=1.5)
+    stored(store, first, manifest_of(first, name=FIRST, last=T0))
+    stored(store, second, manifest_of(second, name=SECOND, first=T0 + S))
+    worker = worker_on(store)
+    manifest = worker.manifest(LANE, FIRST)
+    assert worker._commit(manifest, Contexts(store, worker.options.layout, worker.options))[0]
+    worker.process(LANE, SECOND)
+    worker.process(LANE, FIRST)
+    parts = [pq.read_table(BytesIO(store.read(key))) for key in store.keys("processed/ccxt/rumours")]
+    assert parts[0].schema.remove_metadata() == parts[1].schema.remove_metadata()
+    assert [table.num_rows for table in parts] == [1, 1]
+    assert '"who":"me"' in parts[0].to_pylist()[0]["more"]
+    assert store.size(f"commits/{LANE}/{FIRST}.r2.json") is not None
+    assert store.size(f"commits/{LANE}/{FIRST}.placed") is not None
+    assert list(store.keys(".tmp")) == []
 
 
 def test_only_the_footer_of_a_standing_part_is_read() -> None:

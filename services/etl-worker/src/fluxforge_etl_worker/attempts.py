@@ -25,7 +25,8 @@ from fluxforge.domain.partition import dataset_root, part_name
 from fluxforge.domain.segment import Manifest, SegmentIdentity
 from fluxforge.ports.store import Store
 from fluxforge_etl_worker.parts import PartFile
-from fluxforge_etl_worker.standing import fitting
+from fluxforge_etl_worker.schemas import has_fixed_schema
+from fluxforge_etl_worker.standing import agrees, fitting
 
 _ATTEMPTS_MAX: Final = 1_000
 _PLACED: Final = b"{}\n"
@@ -41,7 +42,10 @@ class CommitMismatchError(PermanentError):
 
 
 class PartLostError(Exception):
-    """A committed part stands neither in its place nor beside it: its rows are made again from the segment."""
+    """A committed part cannot stand in its place: its rows are made again from the segment.
+
+    It is neither there nor beside it, or what stands there by now has other columns.
+    """
 
     def __init__(self, lost: Sequence[Part]) -> None:
         super().__init__(f"{len(lost)} committed parts are lost, the first {lost[0].final_key!r}")
@@ -173,7 +177,13 @@ class Attempts:
         return f"{root}/{file.partition}" if file.partition else root
 
     def _stands(self, part: Part) -> bool:
-        """Move a part to its place; return whether it stands there, moved now or before."""
+        """Move a part to its place; return whether it stands there, moved now or before.
+
+        One whose partition was begun with other columns since it was written does not: it has to be made again.
+        """
+        place = part.final_key.rpartition("/")[0]
+        if not has_fixed_schema(part.dataset) and not agrees(self.output, part.temp_key, place):
+            return False
         try:
             self.output.move(part.temp_key, part.final_key)
         except ObjectNotFoundError:

@@ -42,11 +42,25 @@ def standing_schema(output: Store, place: str) -> pa.Schema | None:
     """Return the schema of a part that stands in a partition, None where there is none."""
     for key in output.keys(place):
         if key.endswith(_SUFFIX) and "/" not in key[len(place) + 1 :]:
-            try:
-                return pq.read_schema(pa.PythonFile(_StoredFile(output, key), mode="r"))
-            except (ObjectNotFoundError, pa.ArrowInvalid):
-                continue  # moved away meanwhile, or no part at all: whoever placed it is asked for it
+            schema = _schema(output, key)
+            if schema is not None:
+                return schema
     return None
+
+
+def agrees(output: Store, key: str, place: str) -> bool:
+    """Return whether the part at `key` has the schema of what stands at `place`; one that is not there does."""
+    own = _schema(output, key)
+    standing = standing_schema(output, place) if own is not None else None
+    return own is None or standing is None or own.equals(standing)
+
+
+def _schema(output: Store, key: str) -> pa.Schema | None:
+    """Return the schema of a part; None where it was moved away meanwhile, or is no part at all."""
+    try:
+        return pq.read_schema(pa.PythonFile(_StoredFile(output, key), mode="r"))
+    except (ObjectNotFoundError, pa.ArrowInvalid):
+        return None
 
 
 def _difference(partition: str, standing: pa.Schema, own: pa.Schema) -> tuple[str, str]:
