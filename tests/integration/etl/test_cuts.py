@@ -5,6 +5,7 @@ until each has come to its end.
 """
 
 import asyncio
+import os
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process, create_subprocess_exec
 from dataclasses import dataclass
@@ -142,7 +143,8 @@ async def started(config: Path, random: Random) -> Process:
 def written(base: Path) -> int:
     """Return how much the workers have written: attempts, sidecars, commits, parts, and what they removed."""
     folders = (base / name for name in ("processed", "commits", "tails", ".tmp"))
-    return sum(1 for folder in folders if folder.exists() for _ in folder.rglob("*"))
+    # Not `rglob`, which fails where a worker removes what is being listed.
+    return sum(len(directories) + len(files) for folder in folders for _, directories, files in os.walk(folder))
 
 
 def rows_by_key(store: LocalStore | MemoryStore) -> Rows:
