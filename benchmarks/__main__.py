@@ -11,8 +11,8 @@ DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 HEAD = """# Benchmarks
 
 Written by `make bench`; each table stands below the command that prints it. Rates are per CPU second (user + system),
-since wall time on a shared machine tells little; every figure is the median of three and stands beside the bare
-operation of the same run. "At least" and "at most" are what we hold ourselves to.
+since wall time on a shared machine tells little; every figure but those by segment size (one run each) is the median of
+three and stands beside the bare operation of the same run. "At least" and "at most" are what we hold ourselves to.
 
 """
 CLAIMS = {

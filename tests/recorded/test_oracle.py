@@ -17,7 +17,7 @@ LONG = ("binance", *CONTRACTS)
 """Recordings of more than a minute: every window is observed."""
 ROWS_MAX = 40
 """Rows of one lane that the oracle computes where every update is a row: it takes some ms for each."""
-RECORDS_MAX = 9_000
+RECORDS_MAX = 6_000
 """Records of one lane that the oracle reads: the first minutes of the long ones."""
 LINES_CUT = 2_500
 BY_A_HAIR_MAX = 5

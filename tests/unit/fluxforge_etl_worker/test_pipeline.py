@@ -31,8 +31,8 @@ from tests.unit.fluxforge_etl_worker.stories import DATASETS, Story, compare, la
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-WHOLE = settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
-CUT = settings(WHOLE, max_examples=40)
+WHOLE = settings(max_examples=70, deadline=None, suppress_health_check=list(HealthCheck))
+CUT = settings(WHOLE, max_examples=25)
 INTERVALS = st.sampled_from([0, S, S // 4, 60 * S])
 HORIZONS = st.sampled_from([(1, 5, 30, 60), (1, 5, 30, 60), (2, 45), (90,)])
 
