@@ -268,7 +268,7 @@ def test_tails_stay_as_long_as_a_segment_between_is_committed_but_not_placed():
     assert rows(store) == rows(reference)
 
 
-@pytest.mark.parametrize("lives", range(3, 120, 13))
+@pytest.mark.parametrize("lives", range(3, 120, 23))
 def test_killed_anywhere_along_a_lane_and_started_again_every_row_is_there_once(lives):
     reference = MemoryStore()
     a_lane(reference, 10, records_s=5)

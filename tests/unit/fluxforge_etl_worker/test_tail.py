@@ -108,9 +108,9 @@ def test_bytes_that_are_no_tail_are_refused_by_name() -> None:
 
 
 def test_cuts_change_no_row() -> None:
-    lines = recording().lines
+    lines = recording(250).lines
     whole = forged_each(sealed(lines))
-    pieces = forged_each(sealed(lines, Random(1).sample(range(1, len(lines)), 40)))
+    pieces = forged_each(sealed(lines, Random(1).sample(range(1, len(lines)), 15)))
     for dataset in (Dataset.HF, Dataset.BARS, Dataset.TRADES, Dataset.COVERAGE):
         assert rows(pieces, dataset) == rows(whole, dataset)
     assert any(row["resent"] for row in rows(whole, Dataset.TRADES))
