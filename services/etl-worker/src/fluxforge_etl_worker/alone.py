@@ -75,9 +75,12 @@ def process_alone(worker: Worker, lane: Lane, segment: str) -> Outcome:
             child.join()
             result = _death(f"{lane} {segment}", child.exitcode)
     child.join()
-    if isinstance(result, DiedAloneError) and reading is not None:
-        worker.mark_tail_dead(lane, reading, result)
-        raise ProcessUnavailableError(f"{lane} {segment} is tried again without the tail of {reading}: {result.how}")
+    if isinstance(result, DiedAloneError):  # what was read would kill whoever reads it for its tail
+        worker.mark_tail_dead(lane, reading or segment, result)
+        if reading is not None:
+            raise ProcessUnavailableError(
+                f"{lane} {segment} is tried again without the tail of {reading}: {result.how}"
+            )
     if isinstance(result, FluxForgeError):
         raise result
     outcome: Outcome = result

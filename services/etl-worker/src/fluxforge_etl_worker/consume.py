@@ -29,7 +29,7 @@ from fluxforge.domain.status import EtlStatus, status_subject, status_to_json
 from fluxforge.ports.bus import Bus, Claim, WorkQueue
 from fluxforge.runtime.lifecycle import Shutdown
 from fluxforge.runtime.patience import Patience
-from fluxforge_etl_worker.alone import DiedAloneError, process_alone
+from fluxforge_etl_worker.alone import process_alone
 from fluxforge_etl_worker.events import EtlEvents
 from fluxforge_etl_worker.listing import checked_name
 from fluxforge_etl_worker.reconcile import missing_events
@@ -159,8 +159,6 @@ class EtlService:
         self._events.segment_committed(outcome, duration_s=duration_s)
 
     async def _condemn(self, claim: Claim, target: _Target, error: PermanentError | ObjectNotFoundError) -> None:
-        if isinstance(error, DiedAloneError):  # it would kill whoever reads it for its tail
-            await self._held(claim, partial(self._worker.mark_tail_dead, target.lane, target.segment, error))
         mark = await self._held(claim, partial(self._worker.mark_dead, target.lane, target.segment, error))
         name = f"{target.lane}.{target.segment}"
         await self._publish(f"dead.{name}", mark, f"{name}.dead")
