@@ -4,7 +4,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fluxforge.domain.control import Control, Event
-from fluxforge_etl_worker.heads import tail_of, usual_tail
+from fluxforge_etl_worker.heads import stamp_of, usual_stamp
 from fluxforge_etl_worker.lines import line_slices
 from fluxforge_etl_worker.read import SegmentReader, UnorderedError
 from tests.unit.fluxforge_etl_worker.samples import ASKS, BIDS, LANE, MS, T0, Recording, S, trade
@@ -106,23 +106,23 @@ INTEGERS = st.one_of(
 @given(conn=INTEGERS, seq=INTEGERS, capture_ns=INTEGERS, exchange_ms=INTEGERS)
 @example(conn="0", seq="1", capture_ns=str(T0), exchange_ms="null")
 @example(conn="1", seq="999999999999999999", capture_ns="8999999999999999999", exchange_ms="1")
-def test_a_tail_read_at_a_glance_is_what_json_makes_of_it(conn, seq, capture_ns, exchange_ms):
-    tail = f',"conn":{conn},"seq":{seq},"capture_ns":{capture_ns},"exchange_ms":{exchange_ms}'.encode()
-    glanced = usual_tail(b"head" + tail + b',"data":', 4)
+def test_a_stamp_read_at_a_glance_is_what_json_makes_of_it(conn, seq, capture_ns, exchange_ms):
+    stamp = f',"conn":{conn},"seq":{seq},"capture_ns":{capture_ns},"exchange_ms":{exchange_ms}'.encode()
+    glanced = usual_stamp(b"head" + stamp + b',"data":', 4)
     if glanced is not None:
-        assert glanced == (tail_of(orjson.loads(b"{" + tail[1:] + b"}")), 4 + len(tail) + 8)
+        assert glanced == (stamp_of(orjson.loads(b"{" + stamp[1:] + b"}")), 4 + len(stamp) + 8)
 
 
 @pytest.mark.parametrize("exchange_ms", [T0 // MS, None])
-def test_the_tails_our_collectors_write_are_read_at_a_glance(exchange_ms):
+def test_the_stamps_our_collectors_write_are_read_at_a_glance(exchange_ms):
     recording = Recording()
     recording.add("ticker", "BTC/USDT", T0, {"last": 1.0}, exchange_ms=exchange_ms)
     line = recording.lines[0]
-    found = usual_tail(line, line.index(b',"conn"'))
+    found = usual_stamp(line, line.index(b',"conn"'))
     assert found == ((1, T0, exchange_ms, None, False), line.index(b',"data":') + 8)
 
 
-def test_other_tails_are_read_all_the_same():
+def test_other_stamps_are_read_all_the_same():
     recording = Recording()
     recording.ticker(T0, last=1.0)
     (line,) = recording.lines

@@ -13,12 +13,12 @@ from fluxforge_etl_worker.columns import (
     GenericRows,
     Instrument,
     Keys,
-    Objects,
     Side,
     TickerColumns,
     TradeColumns,
+    objects,
 )
-from fluxforge_etl_worker.heads import Tail
+from fluxforge_etl_worker.heads import Stamp
 from fluxforge_etl_worker.payloads import Book, Trade
 from fluxforge_etl_worker.schemas import TICKER_FIELDS
 
@@ -26,10 +26,10 @@ _PAIR_BYTES: Final = 16
 
 
 def book_columns(
-    instrument: Instrument, tails: Sequence[Tail], boots: Sequence[str], payloads: Sequence[Book]
+    instrument: Instrument, stamps: Sequence[Stamp], boots: Sequence[str], payloads: Sequence[Book]
 ) -> BookColumns:
     """Return the books of buffers of (price, size) doubles; levels of size 0 are no levels and are left out."""
-    keys, order = _ordered(tails, boots)
+    keys, order = _ordered(stamps, boots)
     payloads = [payloads[i] for i in order] if order is not None else payloads
     bids, asks, shapes = zip(*payloads, strict=True)
     sizes_bytes = np.array(shapes, dtype=np.int64)
@@ -37,36 +37,36 @@ def book_columns(
 
 
 def trade_columns(
-    instrument: Instrument, tails: Sequence[Tail], boots: Sequence[str], payloads: Sequence[Sequence[Trade]]
+    instrument: Instrument, stamps: Sequence[Stamp], boots: Sequence[str], payloads: Sequence[Sequence[Trade]]
 ) -> TradeColumns:
     """Return one row per trade; `exchange_ms` is the trade's own."""
-    keys, order = _ordered(tails, boots)
+    keys, order = _ordered(stamps, boots)
     payloads = [payloads[i] for i in order] if order is not None else payloads
-    tails = [tails[i] for i in order] if order is not None else tails
+    stamps = [stamps[i] for i in order] if order is not None else stamps
     trades, rows, idx = _flat(payloads)
     keys = keys.take(rows)
-    _, _, _, kinds, snapshots = zip(*tails, strict=True)
+    _, _, _, kinds, snapshots = zip(*stamps, strict=True)
     ids, sides, prices, amounts, costs, takers, own_ms = zip(*trades, strict=True) if trades else ((),) * 7
     return TradeColumns(
         instrument,
         Keys(keys.capture_ns, _times(own_ms), keys.seq, keys.boot),
         idx,
-        trade_id=_objects(ids),
-        side=_objects(sides),
+        trade_id=objects(ids),
+        side=objects(sides),
         price=np.array(prices, dtype=np.float64),
         amount=np.array(amounts, dtype=np.float64),
         cost=np.array(costs, dtype=np.float64),
-        taker_or_maker=_objects(takers),
-        source_kind=_objects(kinds)[rows],
+        taker_or_maker=objects(takers),
+        source_kind=objects(kinds)[rows],
         snapshot=np.array(snapshots, dtype=np.bool_)[rows],
     )
 
 
 def ticker_columns(
-    instrument: Instrument, tails: Sequence[Tail], boots: Sequence[str], payloads: Sequence[Sequence[float]]
+    instrument: Instrument, stamps: Sequence[Stamp], boots: Sequence[str], payloads: Sequence[Sequence[float]]
 ) -> TickerColumns:
     """Return one row per ticker."""
-    keys, order = _ordered(tails, boots)
+    keys, order = _ordered(stamps, boots)
     values = np.array(payloads, dtype=np.float64)
     if order is not None:
         values = values[order]
@@ -76,22 +76,22 @@ def ticker_columns(
 def generic_rows(
     channel: str,
     instrument: Instrument,
-    tails: Sequence[Tail],
+    stamps: Sequence[Stamp],
     boots: Sequence[str],
     payloads: Sequence[Sequence[dict[str, Any]]],
 ) -> GenericRows:
     """Return one row per item of a record."""
-    keys, order = _ordered(tails, boots)
+    keys, order = _ordered(stamps, boots)
     payloads = [payloads[i] for i in order] if order is not None else payloads
     values, rows, idx = _flat(payloads)
     return GenericRows(channel, instrument, keys.take(rows), idx, values)
 
 
-def _ordered(tails: Sequence[Tail], boots: Sequence[str]) -> tuple[Keys, I64 | None]:
+def _ordered(stamps: Sequence[Stamp], boots: Sequence[str]) -> tuple[Keys, I64 | None]:
     """Return the keys in capture order, and the order they had to be put in, None where they stood in it."""
-    seqs, capture_ns, exchange_ms, _, _ = zip(*tails, strict=True)
+    seqs, capture_ns, exchange_ms, _, _ = zip(*stamps, strict=True)
     keys = Keys(
-        np.array(capture_ns, dtype=np.int64), _times(exchange_ms), np.array(seqs, dtype=np.int64), _objects(boots)
+        np.array(capture_ns, dtype=np.int64), _times(exchange_ms), np.array(seqs, dtype=np.int64), objects(boots)
     )
     if bool((np.diff(keys.capture_ns) > 0).all()):
         return keys, None
@@ -117,12 +117,6 @@ def _flat(payloads: Sequence[Sequence[Any]]) -> tuple[list[Any], I64, I64]:
     rows = np.repeat(np.arange(len(payloads)), counts)
     idx = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
     return list(chain.from_iterable(payloads)), rows.astype(np.int64), idx.astype(np.int64)
-
-
-def _objects(values: Sequence[str | None]) -> Objects:
-    result = np.empty(len(values), dtype=np.object_)
-    result[:] = values
-    return result
 
 
 def _times(values: Sequence[int | None]) -> I64:

@@ -62,7 +62,8 @@ def bars_table(
     width = duration_s * _NS
     if window.after_ns is not None:  # bars that ended before need no work; what stood before them opens the first one
         begin = np.searchsorted(updates.capture_ns, window.after_ns - width + 1) - 1
-        updates, known = updates.rows(max(int(begin), 0)), known[max(int(begin), 0) :]
+        rows = slice(max(int(begin), 0), None)
+        updates, known = updates.rows(rows), known[rows]
     start = updates.capture_ns // width * width
     first = np.flatnonzero(np.diff(start, prepend=-1) != 0)
     last = np.r_[first[1:], len(start)] - 1

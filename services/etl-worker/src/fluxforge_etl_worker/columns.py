@@ -21,6 +21,13 @@ ABSENT_MS: Final = int(np.iinfo(np.int64).min)
 """Stands in an int64 column where there is no `exchange_ms`."""
 
 
+def objects(values: Sequence[str | None]) -> Objects:
+    """Return a column of strings and None."""
+    result = np.empty(len(values), dtype=np.object_)
+    result[:] = values
+    return result
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Instrument:
     """One market of one exchange: the venue's name of it and its id."""

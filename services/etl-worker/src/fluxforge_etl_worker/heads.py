@@ -20,11 +20,11 @@ from fluxforge.domain.record import CONTROL_CHANNEL, RECORD_VERSION
 
 FILE_BOOT: Final = "file"
 _CHANNEL: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
-_USUAL_TAIL: Final = re.compile(
+_USUAL_STAMP: Final = re.compile(
     rb',"conn":(?:0|[1-9]\d*),"seq":([1-9]\d{0,17}),"capture_ns":([1-8]\d{18})'
     rb',"exchange_ms":(?:null|([1-9]\d{0,17})),"data":'
 ).match
-_TAIL_KEYS: Final = frozenset({"conn", "seq", "capture_ns", "exchange_ms", "source_kind", "snapshot"})
+_STAMP_KEYS: Final = frozenset({"conn", "seq", "capture_ns", "exchange_ms", "source_kind", "snapshot"})
 _INT64: Final = 2**63
 _HEAD_KEYS: Final = ("source", "exchange", "channel", "symbol", "market", "boot")
 
@@ -54,7 +54,7 @@ class Head:
     seqs: list[int] = field(default_factory=list)
 
 
-Tail = tuple[int, int, int | None, str | None, bool]
+Stamp = tuple[int, int, int | None, str | None, bool]
 """What differs from record to record, before `data`: seq, capture_ns, exchange_ms, source_kind, snapshot.
 
 A plain tuple, since one is made for every record.
@@ -84,26 +84,26 @@ def head_of(raw: Mapping[str, Any], lane: Lane) -> Head:
     return Head(_KINDS.get(channel, Kind.GENERIC), channel, symbol, market, boot)
 
 
-def usual_tail(line: bytes, begin: int) -> tuple[Tail, int] | None:
-    """Return the tail that stands there, from `,"conn"` up to `"data":`, and where it ends; None: read it as JSON.
+def usual_stamp(line: bytes, begin: int) -> tuple[Stamp, int] | None:
+    """Return the stamp that stands there, from `,"conn"` up to `"data":`, and where it ends; None: read it as JSON.
 
-    Nearly all tails are alike but for their digits: 0.6 us by one match, 1.0 us by a JSON parser and its checks.
+    Nearly all stamps are alike but for their digits: 0.6 us by one match, 1.0 us by a JSON parser and its checks.
     """
-    found = _USUAL_TAIL(line, begin)
+    found = _USUAL_STAMP(line, begin)
     if found is None:
         return None
     seq, capture_ns, exchange_ms = found.groups()
     return (int(seq), int(capture_ns), None if exchange_ms is None else int(exchange_ms), None, False), found.end()
 
 
-def tail_of(raw: Mapping[str, Any]) -> Tail:
-    """Return the tail of a record's fields.
+def stamp_of(raw: Mapping[str, Any]) -> Stamp:
+    """Return the stamp of a record's fields.
 
     Raises:
         RecordError: A field lacks, is unknown or has a wrong type.
     """
-    if not raw.keys() <= _TAIL_KEYS:
-        raise RecordError(f"unknown field {min(raw.keys() - _TAIL_KEYS)!r:.40}")
+    if not raw.keys() <= _STAMP_KEYS:
+        raise RecordError(f"unknown field {min(raw.keys() - _STAMP_KEYS)!r:.40}")
     try:
         seq, capture_ns, exchange_ms = raw["seq"], raw["capture_ns"], raw["exchange_ms"]
     except KeyError as error:
@@ -124,7 +124,7 @@ def tail_of(raw: Mapping[str, Any]) -> Tail:
 
 
 def whole_record(line: bytes, lane: Lane) -> tuple[dict[str, Any], dict[str, Any], bytes, bool]:
-    """Read a line that does not have the usual form: head fields, tail fields, text of `data`, whether it is version 0.
+    """Read a line of an unusual form: head fields, stamp fields, text of `data`, whether it is version 0.
 
     A version 0 record lacks `v`, may lack all but channel, capture_ns, data and market or symbol, and gets its seq from
     the caller.
@@ -157,7 +157,7 @@ def _foreign(raw: dict[str, Any], lane: Lane) -> dict[str, Any]:
         raw.setdefault("market", market)
         raw["symbol"] = symbol_id(raw.get("symbol") or market) if isinstance(raw.get("symbol", ""), str) else None
     wanted = {"source": lane.source, "exchange": lane.exchange, "exchange_ms": None, **raw, "boot": FILE_BOOT, "seq": 1}
-    return {key: value for key, value in wanted.items() if key in _HEAD_KEYS or key in _TAIL_KEYS}
+    return {key: value for key, value in wanted.items() if key in _HEAD_KEYS or key in _STAMP_KEYS}
 
 
 def _check_symbol(symbol: object, market: object) -> None:

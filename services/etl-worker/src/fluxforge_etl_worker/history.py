@@ -88,16 +88,19 @@ class PastTrades:
 
     def after(self, time_ns: int) -> "PastTrades":
         """Return the trades captured after a time."""
-        begin = int(np.searchsorted(self.capture_ns, time_ns, side="right"))
+        return self.rows(slice(int(np.searchsorted(self.capture_ns, time_ns, side="right")), None))
+
+    def rows(self, rows: slice) -> "PastTrades":
+        """Return some of the trades."""
         return PastTrades(
-            self.capture_ns[begin:],
-            self.trade_id[begin:],
-            self.price[begin:],
-            self.amount[begin:],
-            self.bought[begin:],
-            self.sold[begin:],
-            self.live[begin:],
-            self.counts[begin:],
+            self.capture_ns[rows],
+            self.trade_id[rows],
+            self.price[rows],
+            self.amount[rows],
+            self.bought[rows],
+            self.sold[rows],
+            self.live[rows],
+            self.counts[rows],
         )
 
     @property

@@ -18,7 +18,7 @@ from fluxforge.domain.record import RECORD_VERSION
 from fluxforge.domain.segment import FeedSeqs
 from fluxforge_etl_worker.assemble import book_columns, generic_rows, ticker_columns, trade_columns
 from fluxforge_etl_worker.columns import BadLine, ControlRow, Instrument, SliceColumns
-from fluxforge_etl_worker.heads import Head, Kind, Tail, head_of, tail_of, usual_tail, whole_record
+from fluxforge_etl_worker.heads import Head, Kind, Stamp, head_of, stamp_of, usual_stamp, whole_record
 from fluxforge_etl_worker.lines import LineSlice
 from fluxforge_etl_worker.payloads import PayloadParser
 from fluxforge_etl_worker.seqs import SeqRanges
@@ -41,7 +41,7 @@ class Pending:
     channel: str
     instrument: Instrument
     parse: Callable[[bytes], Any] | None
-    tails: list[Tail] = field(default_factory=list)
+    stamps: list[Stamp] = field(default_factory=list)
     boots: list[str] = field(default_factory=list)
     payloads: list[Any] = field(default_factory=list)
 
@@ -97,8 +97,8 @@ class SegmentReader:
     def take(self) -> SliceColumns:
         """Return the columns of everything read since the last time, and forget it."""
         self._settle_seqs()
-        feeds = [feed for feed in self._feeds.values() if feed.tails]
-        of = {kind: [(f.instrument, f.tails, f.boots, f.payloads) for f in feeds if f.kind is kind] for kind in Kind}
+        feeds = [feed for feed in self._feeds.values() if feed.stamps]
+        of = {kind: [(f.instrument, f.stamps, f.boots, f.payloads) for f in feeds if f.kind is kind] for kind in Kind}
         channels = [feed.channel for feed in feeds if feed.kind is Kind.GENERIC]
         columns = SliceColumns(
             books=tuple(book_columns(*rows) for rows in of[Kind.BOOK]),
@@ -116,17 +116,17 @@ class SegmentReader:
 
     def _record(self, line: bytes) -> None:
         conn = line.find(_CONN)
-        usual = usual_tail(line, conn) if conn > 0 and line[-1] == _BRACE else None
+        usual = usual_stamp(line, conn) if conn > 0 and line[-1] == _BRACE else None
         if usual:
-            tail, data = usual
+            stamp, data = usual
             head, text = self._heads.get(line[:conn]) or self._new_head(line[:conn]), line[data:-1]
         else:
-            head, tail, text = self._unusual(line)
-        seq, capture_ns, _, _, _ = tail
+            head, stamp, text = self._unusual(line)
+        seq, capture_ns, _, _, _ = stamp
         pending = self._pending.get(head) or self._new_pending(head)
         if pending.parse:
             pending.payloads.append(pending.parse(text))
-            pending.tails.append(tail)
+            pending.stamps.append(stamp)
             pending.boots.append(head.boot)
         elif head.kind is Kind.CONTROL:
             self._controls.append(ControlRow(capture_ns, head.boot, seq, Control.from_json(text)))
@@ -139,14 +139,14 @@ class SegmentReader:
         else:
             raise UnorderedError
 
-    def _unusual(self, line: bytes) -> tuple[Head, Tail, bytes]:
-        """Read a line whose tail is not the usual one, or that is of another form."""
+    def _unusual(self, line: bytes) -> tuple[Head, Stamp, bytes]:
+        """Read a line whose stamp is not the usual one, or that is of another form."""
         data = line.find(_DATA)
         conn = line.find(_CONN, 0, data) if data > 0 else -1
         if conn < 0 or line[-1] != _BRACE:
             return self._whole(line)
         head = self._heads.get(line[:conn]) or self._new_head(line[:conn])
-        return head, _tail_of(line[conn + 1 : data]), line[data + len(_DATA) : -1]
+        return head, _stamp_of(line[conn + 1 : data]), line[data + len(_DATA) : -1]
 
     def _new_head(self, text: bytes) -> Head:
         try:
@@ -163,16 +163,16 @@ class SegmentReader:
         self._heads[text] = head
         return head
 
-    def _whole(self, line: bytes) -> tuple[Head, Tail, bytes]:
-        head_fields, tail_fields, text, foreign = whole_record(line, self._lane)
+    def _whole(self, line: bytes) -> tuple[Head, Stamp, bytes]:
+        head_fields, stamp_fields, text, foreign = whole_record(line, self._lane)
         key = orjson.dumps(head_fields)
         head = self._heads.get(key)
         if head is None:
             head = self._heads[key] = head_of(head_fields, self._lane)
         if foreign:
             feed = (head.channel, head.symbol)
-            tail_fields["seq"] = self._foreign[feed] = self._foreign.get(feed, 0) + 1
-        return head, tail_of(tail_fields), text
+            stamp_fields["seq"] = self._foreign[feed] = self._foreign.get(feed, 0) + 1
+        return head, stamp_of(stamp_fields), text
 
     def _new_pending(self, head: Head) -> Pending:
         feed = (head.channel, head.symbol, head.market)
@@ -208,8 +208,8 @@ class SegmentReader:
                 head.seqs.clear()
 
 
-def _tail_of(text: bytes) -> Tail:
+def _stamp_of(text: bytes) -> Stamp:
     try:
-        return tail_of(orjson.loads(b"{" + text + b"}"))
+        return stamp_of(orjson.loads(b"{" + text + b"}"))
     except orjson.JSONDecodeError as error:
         raise RecordError(f"not JSON before data: {error}") from None

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from fluxforge.domain.control import SOUND_EVENTS, UNSOUND_EVENTS, Control, Event, FeedKey
-from fluxforge_etl_worker.columns import I64, Bools, ControlRow, Objects
+from fluxforge_etl_worker.columns import I64, Bools, ControlRow, Objects, objects
 
 _FOR_EVER: Final = int(np.iinfo(np.int64).max)
 _EVENTS: Final = UNSOUND_EVENTS | SOUND_EVENTS
@@ -81,7 +81,9 @@ def soundness_of(feed: FeedKey, rows: Iterable[ControlRow], blind_ns: int | None
         since.append(row.capture_ns)
         states.append(_state(standing))
     end += [_FOR_EVER] * (len(begin) - len(end))
-    return FeedSoundness(_times(begin), _times(reach), _times(end), _times(since), _objects(states))
+    return FeedSoundness(
+        _times(begin), _times(reach), _times(end), _times(since), objects([str(state) for state in states])
+    )
 
 
 def concerns(control: Control, feed: FeedKey) -> bool:
@@ -116,9 +118,3 @@ def _touches(begin: I64, end: I64, first: I64, stop: I64) -> Bools:
 
 def _times(values: Sequence[int]) -> I64:
     return np.array(values, dtype=np.int64)
-
-
-def _objects(values: Sequence[str]) -> Objects:
-    result = np.empty(len(values), dtype=np.object_)
-    result[:] = [str(value) for value in values]
-    return result

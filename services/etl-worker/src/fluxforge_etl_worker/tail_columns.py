@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from fluxforge.domain.control import Control
-from fluxforge_etl_worker.columns import F64, I64, BookColumns, ControlRow, Instrument, Keys, Objects, Side
+from fluxforge_etl_worker.columns import F64, I64, BookColumns, ControlRow, Instrument, Keys, Side, objects
 from fluxforge_etl_worker.features.streams import TOP_LEVELS, Updates
 from fluxforge_etl_worker.history import History, Past, PastTrades
 from fluxforge_etl_worker.tables import numbers, strings
@@ -48,7 +48,7 @@ def history_from(batch: pa.RecordBatch, *, until_ns: int, trades_since: Mapping[
         begin, end = np.searchsorted(at_update, [code, code + 1])
         first, last = np.searchsorted(at_trade, [code, code + 1])
         pasts[instrument] = Past(
-            instrument, _cut(updates, slice(begin, end)), _cut_trades(trades, slice(first, last)), books.get(code)
+            instrument, updates.rows(slice(begin, end)), trades.rows(slice(first, last)), books.get(code)
         )
     return History(until_ns, instruments=pasts, controls=_controls_from(rows["controls"]), trades_since=trades_since)
 
@@ -99,7 +99,7 @@ def _books_from(rows: pa.StructArray, instruments: Sequence[Instrument]) -> dict
     codes, capture_ns, exchange_ms, seq = (
         _ints(rows, name) for name in ("instrument", "capture_ns", "exchange_ms", "seq")
     )
-    boots = _objects(_texts(rows, "boot"))
+    boots = objects(_texts(rows, "boot"))
     sides = {name: [_floats(levels.values) for levels in rows.field(name)] for name in _SIDES}
     found = {}
     for row, code in enumerate(codes.tolist()):
@@ -135,7 +135,7 @@ def _trades_from(rows: pa.StructArray) -> PastTrades:
     bought, sold, live = (_ints(rows, name) != 0 for name in ("bought", "sold", "live"))
     return PastTrades(
         _ints(rows, "capture_ns"),
-        _objects(_texts(rows, "trade_id")),
+        objects(_texts(rows, "trade_id")),
         _floats(rows.field("price")),
         _floats(rows.field("amount")),
         bought,
@@ -165,29 +165,6 @@ def _controls_from(rows: pa.StructArray) -> tuple[ControlRow, ...]:
     )
 
 
-def _cut(updates: Updates, rows: slice) -> Updates:
-    return Updates(
-        updates.capture_ns[rows],
-        updates.bid_px[rows],
-        updates.bid_sz[rows],
-        updates.ask_px[rows],
-        updates.ask_sz[rows],
-    )
-
-
-def _cut_trades(trades: PastTrades, rows: slice) -> PastTrades:
-    return PastTrades(
-        trades.capture_ns[rows],
-        trades.trade_id[rows],
-        trades.price[rows],
-        trades.amount[rows],
-        trades.bought[rows],
-        trades.sold[rows],
-        trades.live[rows],
-        trades.counts[rows],
-    )
-
-
 def _codes(counts: Sequence[int]) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
     return np.repeat(np.arange(len(counts), dtype=np.int32), counts)
 
@@ -205,12 +182,6 @@ def _levels(values: Sequence[F64]) -> pa.ListArray:
 def _texts(rows: pa.StructArray, name: str) -> list[str | None]:
     texts: list[str | None] = rows.field(name).to_pylist()
     return texts
-
-
-def _objects(values: Sequence[str | None]) -> Objects:
-    result = np.empty(len(values), dtype=np.object_)
-    result[:] = values
-    return result
 
 
 def _ints(rows: pa.StructArray, name: str) -> I64:

@@ -47,16 +47,12 @@ class Updates:
 
     def after(self, time_ns: int) -> "Updates":
         """Return the updates captured after a time."""
-        return self.rows(int(np.searchsorted(self.capture_ns, time_ns, side="right")))
+        return self.rows(slice(int(np.searchsorted(self.capture_ns, time_ns, side="right")), None))
 
-    def rows(self, begin: int) -> "Updates":
-        """Return the updates from a row on."""
+    def rows(self, rows: slice) -> "Updates":
+        """Return some of the updates."""
         return Updates(
-            self.capture_ns[begin:],
-            self.bid_px[begin:],
-            self.bid_sz[begin:],
-            self.ask_px[begin:],
-            self.ask_sz[begin:],
+            self.capture_ns[rows], self.bid_px[rows], self.bid_sz[rows], self.ask_px[rows], self.ask_sz[rows]
         )
 
     @property
