@@ -126,7 +126,7 @@ def test_only_as_much_is_read_back_as_windows_reach():
     contexts = contexts_on(store)
     contexts.before(manifests[-1])
     # what ends within the reach, and one before it for the feeds it knows
-    assert contexts.upkeep.contexts_built == OPTIONS.reach_ns // HALF_MINUTE + 1
+    assert contexts.upkeep.contexts_built == OPTIONS.lookback.reach_ns // HALF_MINUTE + 1
 
 
 def test_a_tail_that_another_worker_stored_before_it_deleted_the_data_is_looked_for_again():
@@ -218,7 +218,8 @@ def test_tails_go_when_no_segment_to_come_asks_for_them():
     a_lane(store, 20)
     for n in range(20):
         deleting(store).process(LANE, name(n))
-    kept = OPTIONS.reach_ns // HALF_MINUTE + 1  # the last one's own, those within its reach, and the newest before
+    # The last one's own, those within its reach, and the newest before.
+    kept = OPTIONS.lookback.reach_ns // HALF_MINUTE + 1
     assert tails(store) == [f"{name(n)}.tail.arrow" for n in range(20 - kept, 20)]
 
 

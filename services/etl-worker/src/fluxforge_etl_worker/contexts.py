@@ -45,7 +45,7 @@ class Contexts:
         """
         if manifest.previous is None:
             return History.of_lane_start(manifest.first_capture_ns)
-        begin_ns = manifest.previous.last_capture_ns - self._options.reach_ns
+        begin_ns = manifest.previous.last_capture_ns - self._options.lookback.reach_ns
         tails: list[Tail] = []
         previous = manifest.previous
         while (tail := self._tail(manifest.lane, previous.name)) is not None:
@@ -90,7 +90,7 @@ class Contexts:
         The newest of those that lie before its lookback stays: its feeds are still asked for. Oldest first, so that
         what a kill leaves is still one unbroken row, at whose first gap the next sweep ends.
         """
-        begin_ns = manifest.last_capture_ns - self._options.reach_ns
+        begin_ns = manifest.last_capture_ns - self._options.lookback.reach_ns
         passed = [key for key, last_capture_ns in self._placed_before(manifest) if last_capture_ns <= begin_ns]
         for key in reversed(passed[1:]):
             self._raw.delete(key)
@@ -144,7 +144,7 @@ class Contexts:
             found = sealed_chunks(self._raw, self._layout, manifest)
             if manifest.epoch == 0:
                 return found  # adopted: its records may stand in any order
-            return chunks_since(found, manifest.last_capture_ns - self._options.reach_ns)
+            return chunks_since(found, manifest.last_capture_ns - self._options.lookback.reach_ns)
 
         return tail_of(manifest, self._options, chunks)
 

@@ -40,5 +40,4 @@ class Day:
 
 def meets(manifest: Manifest, day: Day, durations_s: Iterable[int]) -> bool:
     """Return whether rows of the day come out of a segment, which emits what ends in `(previous watermark, own]`."""
-    after_ns = manifest.previous.last_capture_ns if manifest.previous else manifest.first_capture_ns - 1
-    return manifest.last_capture_ns >= day.begin_ns and after_ns < day.last_bar_end_ns(durations_s)
+    return manifest.last_capture_ns >= day.begin_ns and manifest.after_ns < day.last_bar_end_ns(durations_s)

@@ -16,10 +16,10 @@ from fluxforge.domain.lane import Lane
 from fluxforge.domain.segment import Manifest
 from fluxforge.runtime.settings import Settings
 from fluxforge_etl_worker.adopt import adopt
-from fluxforge_etl_worker.alone import EXPECTED, DiedAloneError, ProcessUnavailableError, process_alone
+from fluxforge_etl_worker.alone import EXPECTED, ProcessUnavailableError, process_alone
 from fluxforge_etl_worker.days import Day, meets
 from fluxforge_etl_worker.features.registry import FEATURE_VERSION
-from fluxforge_etl_worker.listing import Listed, is_lost, listed
+from fluxforge_etl_worker.listing import Listed, listed
 from fluxforge_etl_worker.main import worker_of
 from fluxforge_etl_worker.work import Outcome, SegmentLostError, Worker
 
@@ -134,7 +134,7 @@ def _manifests(worker: Worker, source: str | None, dead: list[DeadSegment]) -> I
         before: Manifest | None = None
         followed = _followed(worker, segments)
         for segment in segments:
-            if _is_on_its_way(worker, segment, segments[-1]):
+            if worker.is_on_its_way(segment, segments[-1]):
                 continue
             try:
                 before = _manifest(worker, segment, before, followed)
@@ -169,13 +169,6 @@ def _manifest(worker: Worker, segment: Listed, before: Manifest | None, followed
     except Exception as error:  # whatever is wrong with this file, the others go on
         key = worker.options.layout.segment_key(segment.lane, segment.file)
         raise ManifestError(f"no manifest of {key}", f"{type(error).__name__}: {error}") from error
-
-
-def _is_on_its_way(worker: Worker, segment: Listed, newest: Listed) -> bool:
-    """Return whether a segmenter is just putting the data of this segment beside its manifest."""
-    if segment.file is not None or is_lost(segment, newest):
-        return False
-    return worker.attempts.committed(segment.lane, segment.name) is None
 
 
 def _refuse_in_place(worker: Worker, wanted: Iterable[Manifest]) -> None:
@@ -231,9 +224,6 @@ def _judged(worker: Worker, manifest: Manifest, work: Callable[[Worker, Manifest
     lane, segment = manifest.lane, manifest.name
     try:
         return work(worker, manifest)
-    except DiedAloneError as error:
-        worker.mark_tail_dead(lane, segment, error)
-        return _dead(worker, lane, segment, error)
     except SegmentLostError as error:
         if worker.options.layout.is_recomputation:  # nothing is wrong with it: it is there, as it was computed once
             return DeadSegment(str(lane), segment, _NO_RAW)

@@ -44,20 +44,18 @@ class BookStretch:
 
     def candidates(self, past: Past) -> Candidates | None:
         """Return the newest update of each interval, that of the history included; None where there is none."""
-        if len(self.held) > 1:
-            self.held = [joined(self.held, self.hf_interval_ns)]
         parts = list(self.held)
         if past.last is not None:
             parts.insert(0, candidates(past.last, np.zeros(1, dtype=np.int64), self.hf_interval_ns))
         return joined(parts, self.hf_interval_ns) if parts else None
 
-    def grown(self, past: Past, found: Candidates | None) -> Past:
+    def grown(self, past: Past) -> Past:
         """Return the instrument after the stretch."""
-        updates = Updates.joined([past.updates, *self.updates])
-        if found is None:
-            return replace(past, updates=updates)
-        end = taken(found, np.array([len(found) - 1], dtype=np.int64))
-        return replace(past, updates=updates, last=BookColumns(past.instrument, end.keys, end.bids, end.asks))
+        if not self.held:
+            return past
+        newest = taken(self.held[-1], np.array([len(self.held[-1]) - 1], dtype=np.int64))
+        last = BookColumns(past.instrument, newest.keys, newest.bids, newest.asks)
+        return replace(past, updates=Updates.joined([past.updates, *self.updates]), last=last)
 
 
 @dataclass(frozen=True, slots=True)

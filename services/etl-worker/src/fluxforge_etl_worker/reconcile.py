@@ -2,7 +2,7 @@
 
 from fluxforge.domain.errors import ManifestError, ObjectNotFoundError
 from fluxforge.domain.segment import SealedEvent
-from fluxforge_etl_worker.listing import is_lost, listed
+from fluxforge_etl_worker.listing import listed
 from fluxforge_etl_worker.work import Worker
 
 
@@ -19,11 +19,7 @@ def missing_events(worker: Worker) -> list[SealedEvent]:
         for segment in segments:
             if not segment.has_manifest or segment.name in placed or worker.is_dead(lane, segment.name):
                 continue
-            if (
-                segment.file is None
-                and not is_lost(segment, segments[-1])
-                and worker.attempts.committed(lane, segment.name) is None
-            ):
+            if worker.is_on_its_way(segment, segments[-1]):
                 continue
             try:
                 manifest = worker.manifest(lane, segment.name)

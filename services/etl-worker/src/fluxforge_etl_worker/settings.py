@@ -39,16 +39,6 @@ class EtlOptions:
         longest_s = max((*self.horizons_s, *self.bar_durations_s, REGIME_WINDOW_S))
         return Lookback(max(longest_s * _NS, self.hf_interval_ns), self.tolerance_ns)
 
-    @property
-    def lookback_ns(self) -> int:
-        """How far back a trade's id is looked for."""
-        return self.lookback.books_ns
-
-    @property
-    def reach_ns(self) -> int:
-        """How far back in the lane a segment's rows can reach."""
-        return self.lookback.reach_ns
-
     def cols(self, dataset: str) -> tuple[str, ...]:
         """Return the partition columns of a dataset."""
         return self.partition_cols.get(dataset, PARTITION_COLS_DEFAULT)

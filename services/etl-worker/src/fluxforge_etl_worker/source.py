@@ -1,18 +1,17 @@
 """Source: the uncompressed bytes of a sealed segment in bounded pieces, checked against its manifest."""
 
 import hashlib
-import io
 from collections.abc import Iterable, Iterator
 from typing import IO, Final, cast
 
 import zstandard
-from typing_extensions import override
 
 from fluxforge.domain.errors import RecordError, SegmentCorruptError
 from fluxforge.domain.layout import Layout
 from fluxforge.domain.record import read_envelope
 from fluxforge.domain.segment import Manifest
 from fluxforge.ports.store import Store
+from fluxforge_etl_worker.stored_file import StoredFile
 
 CHUNK_BYTES: Final = 2_097_152  # with half of it the ETL takes 5 % longer, with twice as much no less
 
@@ -24,7 +23,7 @@ def segment_chunks(store: Store, key: str) -> Iterator[bytes]:
         ObjectNotFoundError: There is no such segment.
         SegmentCorruptError: Not zstd, though its name says so.
     """
-    raw = _StoredObject(store, key)
+    raw = StoredFile(store, key)
     if not key.endswith(".zst"):
         while chunk := raw.read(CHUNK_BYTES):
             yield chunk
@@ -83,18 +82,3 @@ def _last_capture_ns(lines: bytes) -> int | None:
         except RecordError:
             end = begin - 1
     return None
-
-
-class _StoredObject(io.RawIOBase):
-    """An object of a store as a file to be read from front to back."""
-
-    def __init__(self, store: Store, key: str) -> None:
-        self._store = store
-        self._key = key
-        self._offset = 0
-
-    @override
-    def read(self, size: int = -1, /) -> bytes:
-        body = self._store.read(self._key, offset=self._offset, length=None if size < 0 else size)
-        self._offset += len(body)
-        return body

@@ -4,18 +4,17 @@ Readers take the schema of a partition from any of its files, so that all of the
 standing part is read; whatever joined before agreed with it.
 """
 
-import io
 from typing import Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from typing_extensions import override
 
 from fluxforge.domain.errors import ObjectNotFoundError, PartitionSchemaError
 from fluxforge.ports.store import Store
 from fluxforge_etl_worker.generic import conformed
 from fluxforge_etl_worker.parts import PartFile, rewritten
 from fluxforge_etl_worker.schemas import has_fixed_schema
+from fluxforge_etl_worker.stored_file import StoredFile
 
 _SUFFIX: Final = ".parquet"
 
@@ -33,7 +32,7 @@ def fitting(part: PartFile, output: Store, place: str, compression: str) -> Part
     if standing is None or own.equals(standing):
         return part
     if not has_fixed_schema(part.dataset):
-        table = pq.read_table(pa.BufferReader(part.body))
+        table = pq.ParquetFile(pa.BufferReader(part.body)).read()  # `read_table` imports pandas
         return rewritten(part, conformed(table, standing.remove_metadata()), compression)
     raise PartitionSchemaError(str(part.dataset), *_difference(part.partition, standing, own))
 
@@ -58,7 +57,7 @@ def agrees(output: Store, key: str, place: str) -> bool:
 def _schema(output: Store, key: str) -> pa.Schema | None:
     """Return the schema of a part; None where it was moved away meanwhile, or is no part at all."""
     try:
-        return pq.read_schema(pa.PythonFile(_StoredFile(output, key), mode="r"))
+        return pq.read_schema(pa.PythonFile(StoredFile(output, key), mode="r"))
     except (ObjectNotFoundError, pa.ArrowInvalid):
         return None
 
@@ -76,40 +75,3 @@ def _difference(partition: str, standing: pa.Schema, own: pa.Schema) -> tuple[st
     )
     where = f"column {column + 1} of partition {partition!r} to be {expected}, as in the parts that stand there"
     return where, f"{was}; {advice}"
-
-
-class _StoredFile(io.RawIOBase):
-    """An object of a store as a file, of which only what is asked for is read."""
-
-    def __init__(self, store: Store, key: str) -> None:
-        size_bytes = store.size(key)
-        if size_bytes is None:
-            raise ObjectNotFoundError(key)
-        self._store = store
-        self._key = key
-        self._size_bytes = size_bytes
-        self._offset = 0
-
-    @override
-    def readable(self) -> bool:
-        return True
-
-    @override
-    def seekable(self) -> bool:
-        return True
-
-    @override
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._offset, io.SEEK_END: self._size_bytes}[whence]
-        self._offset = base + offset
-        return self._offset
-
-    @override
-    def tell(self) -> int:
-        return self._offset
-
-    @override
-    def read(self, size: int = -1, /) -> bytes:
-        body = self._store.read(self._key, offset=self._offset, length=None if size < 0 else size)
-        self._offset += len(body)
-        return body

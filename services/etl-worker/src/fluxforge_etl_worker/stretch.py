@@ -103,7 +103,7 @@ class LaneWork:
         key = trades.instrument
         if key not in self._seen:
             past = before.instruments.get(key, Past(key)).trades
-            self._seen[key] = SeenTrades(self.options.lookback_ns, past.trade_id, past.capture_ns)
+            self._seen[key] = SeenTrades(self.options.lookback.books_ns, past.trade_id, past.capture_ns)
         resent = self._seen[key].mark(trades)
         settled.resent += int(resent.sum())
         settled.trades.append(trades_table(trades, resent))
@@ -171,8 +171,7 @@ def grown(before: History, stretch: Stretch, trades: Mapping[Instrument, PastTra
     pasts = {}
     for instrument in sorted({*before.instruments, *stretch.books, *trades}):
         past = before.instruments.get(instrument, Past(instrument))
-        books = stretch.books_of(instrument)
-        past = books.grown(past, books.candidates(past))
+        past = stretch.books_of(instrument).grown(past)
         own = trades.get(instrument)
         if own is not None and len(own.capture_ns):
             first_ns = int(own.capture_ns[0])

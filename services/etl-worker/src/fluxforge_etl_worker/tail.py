@@ -91,7 +91,7 @@ class Tail:
 
 def tail_at_end(manifest: Manifest, history: History, options: EtlOptions) -> Tail:
     """Return the tail of a segment from the history after it, of which its own records are taken."""
-    own_ns = manifest.previous.last_capture_ns if manifest.previous else manifest.first_capture_ns - 1
+    own_ns = manifest.after_ns
     end = replace(history, until_ns=manifest.last_capture_ns).pruned(options.lookback)
     pasts = {key: past.after(own_ns, own_ns) for key, past in end.instruments.items()}
     own = History(
@@ -182,7 +182,7 @@ def _joined_pasts(parts: Iterable[Mapping[Instrument, Past]], options: EtlOption
 
 def _counted(trades: PastTrades, options: EtlOptions) -> PastTrades:
     """Return the trades marked: which of them were resent shows only beside those of the segments before."""
-    resent = SeenTrades(options.lookback_ns).repeated(trades.trade_id.tolist(), trades.capture_ns.tolist())
+    resent = SeenTrades(options.lookback.books_ns).repeated(trades.trade_id.tolist(), trades.capture_ns.tolist())
     return replace(trades, counts=trades.live & ~resent)
 
 

@@ -24,6 +24,7 @@ from fluxforge.ports.store import Store
 from fluxforge_etl_worker.attempts import Attempts, PartLostError
 from fluxforge_etl_worker.contexts import Contexts, Reading
 from fluxforge_etl_worker.features.registry import FEATURE_VERSION
+from fluxforge_etl_worker.listing import Listed, is_lost
 from fluxforge_etl_worker.pipeline import Forged, Neighbours, forge, quarantine_lines
 from fluxforge_etl_worker.retire import Retirement
 from fluxforge_etl_worker.schemas import SCHEMA_VERSION
@@ -176,6 +177,12 @@ class Worker:
     def is_dead(self, lane: Lane, segment: str) -> bool:
         """Return whether a segment is marked as one that cannot be processed."""
         return self.raw.size(self.options.layout.dead_key(lane, segment)) is not None
+
+    def is_on_its_way(self, segment: Listed, newest: Listed) -> bool:
+        """Return whether a segmenter is just putting the data of a segment beside its manifest."""
+        if segment.file is not None or is_lost(segment, newest):
+            return False
+        return self.attempts.committed(segment.lane, segment.name) is None
 
     def placed(self, lane: Lane) -> frozenset[str]:
         """Return the names of all segments of a lane whose parts stand in their place."""

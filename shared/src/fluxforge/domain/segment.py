@@ -153,6 +153,11 @@ class Manifest:
         """Whether the object is zstd frames rather than plain NDJSON."""
         return self.file.endswith(".zst")
 
+    @property
+    def after_ns(self) -> int:
+        """The watermark before the segment: all its records are later."""
+        return self.previous.last_capture_ns if self.previous else self.first_capture_ns - 1
+
     def to_json(self) -> bytes:
         """Return the manifest as one JSON object, ending in a newline."""
         return orjson.dumps(asdict(self), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
