@@ -36,3 +36,17 @@ def test_a_segment_whose_data_was_deleted_is_not_missing_and_one_whose_data_is_l
     found = [event.segment for event in missing_events(worker)]
     # 1 is committed and to be placed, 2 is lost, 3 stands, the data of 4 may be on its way
     assert found == [names[1], names[2], names[3]]
+
+
+def test_the_newest_segment_without_data_is_missing_once_it_is_committed():
+    store = MemoryStore()
+    recording = Recording()
+    recording.ticker(T0, last=1.0)
+    manifest = stored(store, recording.body)
+    worker = worker_on(store)
+    worker.process(LANE, manifest.name)
+    store.delete(f"raw/ready/ccxt/binance-0of1/{manifest.file}")
+    store.delete(f"commits/{LANE}/{manifest.name}.placed")
+    assert [event.segment for event in missing_events(worker)] == [manifest.name]
+    store.delete(f"commits/{LANE}/{manifest.name}.json")
+    assert missing_events(worker) == []

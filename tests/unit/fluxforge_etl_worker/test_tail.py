@@ -11,6 +11,7 @@ from fluxforge.domain.control import Control, Event, FeedKey
 from fluxforge.domain.errors import SegmentCorruptError
 from fluxforge_etl_worker.history import History, Lookback
 from fluxforge_etl_worker.pipeline import Forged, Neighbours, forge, tail_of
+from fluxforge_etl_worker.settings import EtlOptions
 from fluxforge_etl_worker.tail import Tail, history_of
 from tests.unit.fluxforge_etl_worker.samples import (
     ASKS,
@@ -49,7 +50,10 @@ def recording(seconds: int = 400) -> Recording:
 
 
 def forged_each(
-    segments: Sequence[Sealed], lost: frozenset[int] = frozenset(), tails: list[Tail] | None = None
+    segments: Sequence[Sealed],
+    lost: frozenset[int] = frozenset(),
+    tails: list[Tail] | None = None,
+    options: EtlOptions = OPTIONS,
 ) -> list[Forged]:
     """Return what each segment becomes, and add the tails to `tails`; those of `lost` ones are known to nobody."""
     made: list[Forged] = []
@@ -59,9 +63,9 @@ def forged_each(
         history = History.of_lane_start(segment.manifest.first_capture_ns)
         if previous is not None:
             known = tails[max(lost, default=-1) + 1 if number > max(lost, default=-1) else 0 : number]
-            history = history_of([Tail.from_bytes(tail.to_bytes(), what="t") for tail in known], previous, OPTIONS)
+            history = history_of([Tail.from_bytes(tail.to_bytes(), what="t") for tail in known], previous, options)
         neighbours = Neighbours(lambda h=history: h, tails.append)
-        made.append(forge(segment.manifest, OPTIONS, lambda s=segment: [s.body], neighbours))
+        made.append(forge(segment.manifest, options, lambda s=segment: [s.body], neighbours))
     return made
 
 
@@ -188,3 +192,35 @@ def test_trades_that_were_not_processed_are_not_taken_for_none_when_they_are_pro
     counts = [row["trade_count_30s"] for row in rows_of(made, Dataset.HF)]
     assert counts[:30] == [None] * 30
     assert set(counts[31:]) == {30}
+
+
+def test_a_trade_of_the_oldest_second_of_a_window_is_resent_by_an_id_a_lookback_before_it() -> None:
+    lane = Recording()
+    lane.trades(T0, trade("again", "buy", 100.0, 1.0))
+    for second in range(1, 240):
+        at = T0 + second * S
+        lane.book(at, BIDS, ASKS)
+        if second == 115:
+            lane.trades(at + 1, trade("again", "buy", 100.0, 1.0))
+    whole, pieces = forged_each(sealed(lane.lines)), forged_each(sealed(lane.lines, [170]))
+    assert rows(pieces, Dataset.HF) == rows(whole, Dataset.HF)
+    (again,) = [row for row in rows(whole, Dataset.TRADES) if row["ts_ns"] > T0]
+    assert again["resent"]
+
+
+def test_a_hole_that_began_before_the_lookback_and_ended_in_it_is_known() -> None:
+    """It ended before it had to be repeated; with a short tolerance the oldest windows still reach into it."""
+    short = replace(OPTIONS, tolerance_ns=5 * S)
+    lane = Recording()
+    for second in range(300):
+        at = T0 + second * S
+        if second == 100:
+            lane.control(at - 1, Control(Event.GAP, feeds=(BOOK,)))
+        if second == 128:
+            lane.control(at - 1, Control(Event.RESYNCED, feeds=(BOOK,)))
+        lane.book(at, BIDS, ASKS)
+    whole = forged_each(sealed(lane.lines), options=short)
+    pieces = forged_each(sealed(lane.lines, [170]), options=short)
+    assert pieces[0].records == 170
+    assert rows(pieces, Dataset.HF) == rows(whole, Dataset.HF)
+    assert rows(pieces, Dataset.BARS) == rows(whole, Dataset.BARS)
