@@ -29,7 +29,7 @@ from fluxforge.adapters.jetstream.provision import provision
 from fluxforge.domain.block import Block
 from fluxforge.domain.lane import Lane
 from fluxforge.domain.segment import Manifest
-from fluxforge.ports.bus import StoredBlock
+from fluxforge.ports.lanes import StoredBlock
 from fluxforge_simulator import Simulator
 
 RUNS = 3

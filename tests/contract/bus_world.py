@@ -14,7 +14,8 @@ from fluxforge.adapters.memory.bus import MemoryBus
 from fluxforge.adapters.memory.server import MemoryServer
 from fluxforge.domain.block import Block, BlockId, FeedRange
 from fluxforge.domain.lane import Lane
-from fluxforge.ports.bus import Bus, LanePublisher, LaneReader, StoredBlock
+from fluxforge.ports.bus import Bus
+from fluxforge.ports.lanes import LanePublisher, LaneReader, StoredBlock
 from tests.servers import running_nats
 
 LANE = Lane("ccxt", "binance", "0of1")

@@ -20,7 +20,7 @@ from fluxforge.domain.layout import Layout
 from fluxforge.domain.partition import Dataset
 from fluxforge.domain.record import Feed, RecordWriter
 from fluxforge.domain.segment import FeedLast, Manifest, PreviousSegment, SegmentName, hour_of
-from fluxforge.ports.bus import StoredBlock
+from fluxforge.ports.lanes import StoredBlock
 from fluxforge.ports.store import Store
 from fluxforge_etl_worker.history import History
 from fluxforge_etl_worker.pipeline import Forged, Neighbours, forge

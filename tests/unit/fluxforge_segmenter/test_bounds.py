@@ -3,7 +3,7 @@
 import pytest
 
 from fluxforge.domain.lane_state import LaneState, Sealing
-from fluxforge.ports.bus import StreamInfo
+from fluxforge.ports.lanes import StreamInfo
 from fluxforge_segmenter.bounds import purge_below, still_recent
 
 

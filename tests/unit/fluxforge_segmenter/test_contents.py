@@ -7,7 +7,7 @@ import pytest
 from fluxforge.domain.block import Block, BlockId, FeedRange
 from fluxforge.domain.control import Control, Event
 from fluxforge.domain.segment import FeedLast, FeedSeqs, Manifest, PreviousSegment, SegmentName
-from fluxforge.ports.bus import StoredBlock
+from fluxforge.ports.lanes import StoredBlock
 from fluxforge_segmenter.contents import ChainBrokenError, Contents, Digest, Tail, closes_lane
 from tests.traffic import LANE, Traffic
 

@@ -10,7 +10,7 @@ from fluxforge.adapters.memory.store import MemoryStore
 from fluxforge.domain.commit import CommitRecord
 from fluxforge.domain.layout import Layout
 from fluxforge.domain.segment import Manifest, SegmentIdentity, SegmentName
-from fluxforge.ports.bus import StoredBlock
+from fluxforge.ports.lanes import StoredBlock
 from fluxforge_segmenter.compression import Compression
 from fluxforge_segmenter.contents import Contents, Digest, Tail
 from fluxforge_segmenter.open_segment import Finished, OpenSegment

@@ -7,7 +7,7 @@ import pytest
 
 from fluxforge.domain.lane_state import Sealing
 from fluxforge.domain.segment import SegmentName
-from fluxforge.ports.bus import StoredBlock
+from fluxforge.ports.lanes import StoredBlock
 from fluxforge_segmenter.compression import Compression
 from fluxforge_segmenter.contents import Contents, Tail
 from fluxforge_segmenter.open_segment import Finished, keep_manifest

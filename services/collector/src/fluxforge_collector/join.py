@@ -11,8 +11,9 @@ from typing import Final
 from fluxforge.domain.block import Block, BlockId
 from fluxforge.domain.errors import BusUnavailableError, FencedError, LaneBrokenError
 from fluxforge.domain.lane import Lane
-from fluxforge.ports.bus import Bus, StoredBlock, StreamInfo, VersionedState
+from fluxforge.ports.bus import Bus
 from fluxforge.ports.clock import Clock
+from fluxforge.ports.lanes import StoredBlock, StreamInfo, VersionedState
 from fluxforge.runtime.lifecycle import Shutdown
 from fluxforge_collector.events import CollectorEvents
 from fluxforge_collector.spool import Spool

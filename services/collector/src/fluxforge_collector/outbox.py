@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
 from fluxforge.domain.block import Block
-from fluxforge.ports.bus import LanePublisher
+from fluxforge.ports.lanes import LanePublisher
 from fluxforge_collector.blocks import BlockBuffer
 from fluxforge_collector.events import CollectorEvents
 from fluxforge_collector.spool import Spool

@@ -7,7 +7,7 @@ one is the fence of its writer and the source of `after`.
 from collections.abc import Sequence
 
 from fluxforge.domain.lane_state import LaneState, Sealing
-from fluxforge.ports.bus import StreamInfo
+from fluxforge.ports.lanes import StreamInfo
 
 
 def purge_below(state: LaneState, info: StreamInfo, *, now_ns: int, grace_ns: int) -> int | None:

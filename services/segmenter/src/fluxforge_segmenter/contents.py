@@ -12,7 +12,7 @@ from fluxforge.domain.errors import LaneBrokenError, RecordError
 from fluxforge.domain.lane import Lane
 from fluxforge.domain.record import CONTROL_CHANNEL, read_data, read_envelope
 from fluxforge.domain.segment import FeedLast, FeedSeqs, Manifest, PreviousSegment, SegmentName
-from fluxforge.ports.bus import StoredBlock
+from fluxforge.ports.lanes import StoredBlock
 
 
 class ChainBrokenError(LaneBrokenError):

@@ -10,8 +10,9 @@ from typing import Final, Self
 from fluxforge.domain.errors import FencedError, LaneBrokenError, StateConflictError
 from fluxforge.domain.lane import Lane
 from fluxforge.domain.lane_state import LaneState
-from fluxforge.ports.bus import Bus, VersionedState
+from fluxforge.ports.bus import Bus
 from fluxforge.ports.clock import Clock
+from fluxforge.ports.lanes import VersionedState
 from fluxforge.runtime.patience import Patience
 from fluxforge_segmenter.events import SegmenterEvents
 

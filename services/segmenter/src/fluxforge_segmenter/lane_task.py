@@ -14,7 +14,8 @@ from fluxforge.domain.errors import LaneBrokenError
 from fluxforge.domain.lane_state import RECENT_MAX
 from fluxforge.domain.segment import SealPolicy, SegmentName
 from fluxforge.domain.status import LaneStatus
-from fluxforge.ports.bus import Backlog, StoredBlock
+from fluxforge.ports.bus import Backlog
+from fluxforge.ports.lanes import StoredBlock
 from fluxforge_segmenter.contents import Contents, Tail
 from fluxforge_segmenter.open_segment import Finished, OpenSegment, keep_manifest, remove
 from fluxforge_segmenter.reconcile import publish_missing

@@ -13,7 +13,7 @@ from pathlib import Path
 from fluxforge.domain.errors import StoreUnavailableError
 from fluxforge.domain.layout import MANIFEST_SUFFIX
 from fluxforge.domain.segment import Manifest
-from fluxforge.ports.bus import StoredBlock
+from fluxforge.ports.lanes import StoredBlock
 from fluxforge_segmenter.compression import Compression
 from fluxforge_segmenter.contents import Contents, Digest
 

@@ -7,7 +7,7 @@ from typing import Final
 from fluxforge.domain.errors import LaneBrokenError
 from fluxforge.domain.lane_state import Sealing
 from fluxforge.domain.segment import SegmentName
-from fluxforge.ports.bus import StreamInfo
+from fluxforge.ports.lanes import StreamInfo
 from fluxforge_segmenter.compression import compression_of
 from fluxforge_segmenter.open_segment import Finished, OpenSegment
 from fluxforge_segmenter.seal import LaneTools

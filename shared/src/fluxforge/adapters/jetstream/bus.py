@@ -23,7 +23,8 @@ from fluxforge.adapters.lane_window import Window
 from fluxforge.domain.block import BlockId
 from fluxforge.domain.errors import LaneBrokenError
 from fluxforge.domain.lane import Lane
-from fluxforge.ports.bus import Bus, Events, LanePublisher, LaneReader, LaneStates, LaneStreams, Leases, WorkQueue
+from fluxforge.ports.bus import Bus, Events, WorkQueue
+from fluxforge.ports.lanes import LanePublisher, LaneReader, LaneStates, LaneStreams, Leases
 
 _STATUS: Final = "status.>"
 

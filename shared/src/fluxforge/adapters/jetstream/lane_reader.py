@@ -22,7 +22,7 @@ from fluxforge.domain.backoff import Backoff
 from fluxforge.domain.block import Block
 from fluxforge.domain.errors import BusUnavailableError, FatalError, LaneBrokenError, RecordError
 from fluxforge.domain.lane import Lane
-from fluxforge.ports.bus import LaneReader, StoredBlock
+from fluxforge.ports.lanes import LaneReader, StoredBlock
 
 _REQUEST_BLOCKS: Final = 64
 _REQUEST_S: Final = 30

@@ -9,7 +9,7 @@ from fluxforge.adapters.jetstream.key_value import Bucket
 from fluxforge.domain.errors import StateConflictError
 from fluxforge.domain.lane import Lane
 from fluxforge.domain.lane_state import LaneState
-from fluxforge.ports.bus import LaneStates, VersionedState
+from fluxforge.ports.lanes import LaneStates, VersionedState
 
 BUCKET = "lanes"
 

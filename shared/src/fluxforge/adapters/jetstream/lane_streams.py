@@ -9,7 +9,7 @@ from fluxforge.adapters.jetstream.options import BusOptions
 from fluxforge.domain.block import Block
 from fluxforge.domain.errors import ConfigurationError, LaneBrokenError, RecordError
 from fluxforge.domain.lane import Lane
-from fluxforge.ports.bus import LaneStreams, StoredBlock, StreamInfo
+from fluxforge.ports.lanes import LaneStreams, StoredBlock, StreamInfo
 
 _DEDUPE_S = 120
 

@@ -5,7 +5,7 @@ from typing_extensions import override
 from fluxforge.adapters.jetstream.api import Api
 from fluxforge.adapters.jetstream.key_value import Bucket
 from fluxforge.domain.errors import StateConflictError
-from fluxforge.ports.bus import Leases
+from fluxforge.ports.lanes import Leases
 
 BUCKET = "leases"
 

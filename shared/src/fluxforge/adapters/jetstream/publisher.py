@@ -38,7 +38,7 @@ from fluxforge.domain.errors import (
     LaneBrokenError,
 )
 from fluxforge.domain.lane import Lane
-from fluxforge.ports.bus import LanePublisher
+from fluxforge.ports.lanes import LanePublisher
 
 _ACK_S: Final = 5.0
 _TICK_S: Final = 0.5

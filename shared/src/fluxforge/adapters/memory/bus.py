@@ -11,25 +11,15 @@ from fluxforge.adapters.memory.lanes import (
     MemoryLaneStates,
     MemoryLaneStreams,
     MemoryLeases,
-    MemoryPublisher,
     MemoryReader,
 )
+from fluxforge.adapters.memory.publisher import MemoryPublisher
 from fluxforge.adapters.memory.server import ACK_WAIT_NS, Changes, MemoryServer, MemoryWork
 from fluxforge.domain.block import BlockId
 from fluxforge.domain.errors import BusUnavailableError, FatalError, LaneBrokenError
 from fluxforge.domain.lane import Lane
-from fluxforge.ports.bus import (
-    Backlog,
-    Bus,
-    Claim,
-    Events,
-    LanePublisher,
-    LaneReader,
-    LaneStates,
-    LaneStreams,
-    Leases,
-    WorkQueue,
-)
+from fluxforge.ports.bus import Backlog, Bus, Claim, Events, WorkQueue
+from fluxforge.ports.lanes import LanePublisher, LaneReader, LaneStates, LaneStreams, Leases
 
 _EVENT_SUBJECTS: Final = ("segments.sealed.", "parts.committed.", "dead.")
 _SLICE_S: Final = 0.01  # a manual clock wakes nobody

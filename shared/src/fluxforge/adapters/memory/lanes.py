@@ -4,14 +4,11 @@ from collections.abc import Sequence
 
 from typing_extensions import override
 
-from fluxforge.adapters.lane_window import Window
 from fluxforge.adapters.memory.server import Changes, MemoryServer, MemoryStream
-from fluxforge.domain.block import Block, BlockId
-from fluxforge.domain.errors import FluxForgeError, LaneBrokenError, StateConflictError
+from fluxforge.domain.errors import LaneBrokenError, StateConflictError
 from fluxforge.domain.lane import Lane
 from fluxforge.domain.lane_state import LaneState
-from fluxforge.ports.bus import (
-    LanePublisher,
+from fluxforge.ports.lanes import (
     LaneReader,
     LaneStates,
     LaneStreams,
@@ -183,80 +180,3 @@ class MemoryReader(LaneReader):
             if seq not in stream.blocks:
                 raise LaneBrokenError(str(self._lane), f"stream {self._stream} holds no sequence {seq} any more")
         return [StoredBlock(seq, stream.blocks[seq]) for seq in range(self._next_seq, end_seq + 1)]
-
-
-class MemoryPublisher(LanePublisher):
-    """Publishes into a stream; while the server is away or the stream full, the window waits."""
-
-    def __init__(self, server: MemoryServer, lane: Lane, epoch: int, *, window: Window, window_blocks: int) -> None:
-        self._server = server
-        self._lane = lane
-        self._stream = lane.stream(epoch)
-        self._window = window
-        self._window_blocks = window_blocks
-        self._is_full = False
-        self._failure: FluxForgeError | None = None
-        self._changes = Changes(server)
-        self._unlisten = server.listen(self._flush)
-
-    @property
-    @override
-    def unacked(self) -> Sequence[Block]:
-        return tuple(entry.block for entry in self._window)
-
-    @property
-    @override
-    def acked(self) -> BlockId | None:
-        return self._window.acked
-
-    @property
-    @override
-    def full(self) -> bool:
-        return self._is_full
-
-    @override
-    async def publish(self, block: Block) -> None:
-        while len(self._window) >= self._window_blocks and self._failure is None:
-            await self._changes.wait(1.0)
-        self._raise_if_failed()
-        self._window.push(block, block.headers())
-        self._flush()
-        self._server.tell()
-
-    @override
-    async def settle(self, *, timeout_s: float) -> bool:
-        deadline_ns = self._server.clock.monotonic_ns() + int(timeout_s * 1e9)
-        while len(self._window) and self._failure is None:
-            if not await self._changes.wait((deadline_ns - self._server.clock.monotonic_ns()) / 1e9):
-                break
-        self._raise_if_failed()
-        return not len(self._window)
-
-    @override
-    async def close(self) -> None:
-        self._unlisten()
-        self._changes.stop()
-
-    def _raise_if_failed(self) -> None:
-        if self._failure is not None:
-            raise self._failure
-
-    def _flush(self) -> None:
-        """Store what can be stored; what cannot stays in the window."""
-        if self._server.is_available and self._failure is None:
-            try:
-                self._store(self._server.streams.get(self._stream))
-            except FluxForgeError as failure:
-                self._failure = failure
-
-    def _store(self, stream: MemoryStream | None) -> None:
-        if stream is None or (stream.is_sealed and len(self._window)):
-            found = "is sealed" if stream else "does not exist"
-            raise LaneBrokenError(str(self._lane), f"stream {self._stream} {found}")
-        for entry in tuple(self._window):
-            last = stream.blocks.get(stream.last_seq)
-            self._window.reconcile(stream.last_seq, last.id if last else None)
-            self._is_full = not stream.append(entry.block)
-            if self._is_full:
-                break
-            self._window.store(entry.seq)
