@@ -7,7 +7,30 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from fluxforge.adapters.embedded_nats import EmbeddedNats
+from tests.faults.mode import (
+    is_full,
+    pytest_addoption,
+    pytest_configure,
+    pytest_report_header,
+    pytest_terminal_summary,
+    runs,
+    seed,
+    table,
+)
 from tests.servers import running_nats
+
+# Hooks and fixtures of the fault runs stand here because tests of every layer have a bounded and a full share.
+__all__ = [
+    "is_full",
+    "nats_server",
+    "pytest_addoption",
+    "pytest_configure",
+    "pytest_report_header",
+    "pytest_terminal_summary",
+    "runs",
+    "seed",
+    "table",
+]
 
 # How long an example takes is the machine's matter: what a busy one does slowly is no failure.
 settings.register_profile("patient", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])

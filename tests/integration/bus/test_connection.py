@@ -26,7 +26,7 @@ from fluxforge.domain.errors import (
 )
 from fluxforge.domain.lane_state import LaneState
 from tests.contract.bus_world import LANE, block, eventually, publish_all, read_up_to
-from tests.integration.bus.fault_proxy import fault_proxy
+from tests.fault_proxy import fault_proxy
 from tests.servers import MAX_PAYLOAD, running_nats
 
 

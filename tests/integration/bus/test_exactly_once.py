@@ -11,7 +11,7 @@ import pytest
 from fluxforge.adapters.jetstream import connect
 from fluxforge.domain.errors import FencedError, LaneBrokenError
 from tests.contract.bus_world import LANE, block, eventually, publish_all, read_up_to
-from tests.integration.bus.fault_proxy import fault_proxy
+from tests.fault_proxy import fault_proxy
 
 pytestmark = pytest.mark.timeout(300)
 
