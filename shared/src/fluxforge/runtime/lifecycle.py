@@ -1,7 +1,8 @@
 """Lifecycle: how a service process starts, drains and ends. The exit code says what a supervisor should do.
 
 0: ended in order. 2: usage or configuration is wrong, starting again will not help. 1: anything else; start again.
-Whatever ends a process early is reported by exactly one error line.
+Whatever ends a process early is reported by exactly one error line, and no process outlives the end it was asked for
+or a failure it knows of: a thread ends it.
 """
 
 import asyncio
@@ -10,17 +11,33 @@ import signal
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final
+from typing import Final, NoReturn, TypeVar
 
 import structlog
 
 from fluxforge.domain.errors import FluxForgeError, UsageError
 from fluxforge.runtime.logs import configure
 
-DRAIN_DEADLINE_S: Final = 60.0
+_T = TypeVar("_T")
 _STDIN: Final = 0
 _READ_BYTES: Final = 4096
+_LEAVE_S: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """How long a drain may take: after `soft_s` the service leaves the rest and goes, after `hard_s` it is ended."""
+
+    soft_s: float
+    hard_s: float
+
+
+DRAIN_DEADLINE_S: Final = 60.0
+ON_SIGNAL: Final = Deadlines(8.0, 9.5)  # container engines kill 10 s after SIGTERM
+ON_PIPE_END: Final = Deadlines(DRAIN_DEADLINE_S - 2.0, DRAIN_DEADLINE_S)
+FAILURE_S: Final = 10.0
 
 
 class ExitCode(IntEnum):
@@ -34,17 +51,28 @@ class ExitCode(IntEnum):
 class Shutdown:
     """The wish that a service ends: asked for once, by a signal, by the parent's pipe or by the service itself.
 
-    `on_request` is called when it is asked for, before anybody who waits goes on.
+    `on_request` is called when it is asked for, before anybody who waits goes on; `on_failure` with the first failure.
     """
 
-    def __init__(self, on_request: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        on_request: Callable[[], None] | None = None,
+        on_failure: Callable[[Exception], None] | None = None,
+    ) -> None:
         self._event = asyncio.Event()
+        self._hurry = asyncio.Event()
         self._on_request = on_request
+        self._on_failure = on_failure
 
     @property
     def requested(self) -> bool:
         """Whether the service should drain and end."""
         return self._event.is_set()
+
+    @property
+    def hurried(self) -> bool:
+        """Whether the drain's time is over: what is not done is left where the next start finds it."""
+        return self._hurry.is_set()
 
     async def wait(self) -> None:
         """Return once the end was asked for."""
@@ -56,32 +84,112 @@ class Shutdown:
             self._on_request()
         self._event.set()
 
+    def hurry(self) -> None:
+        """Say that the drain's time is over."""
+        self.request()
+        self._hurry.set()
+
+    async def unless_hurried(self, work: Awaitable[object]) -> bool:
+        """Wait for work to be done and return true, or cancel it when the drain's time is over and return false."""
+        working = asyncio.ensure_future(work)
+        hurry = asyncio.ensure_future(self._hurry.wait())
+        try:
+            await asyncio.wait([working, hurry], return_when=asyncio.FIRST_COMPLETED)
+            is_done = working.done()
+            if not is_done:
+                working.cancel()
+                await asyncio.wait([working], timeout=_LEAVE_S)  # a cancellation may be swallowed
+        except asyncio.CancelledError:
+            working.cancel()
+            await asyncio.wait([working])
+            raise
+        finally:
+            hurry.cancel()
+        if working.done() and not working.cancelled():
+            working.result()
+        return is_done
+
+    def fail(self, error: Exception) -> None:
+        """Make known what ends the service; the process then ends soon, whoever holds it up. The first reason stands.
+
+        Call it on the event loop's thread.
+        """
+        if self._on_failure:
+            self._on_failure(error)
+
+    async def watched(self, work: Awaitable[_T]) -> _T:
+        """Return what work returns, and make its failure known as the service's before anybody reacts to it."""
+        try:
+            return await work
+        except Exception as error:
+            self.fail(error)
+            raise
+
+
+class _End:
+    """The end of this process, brought about from threads: they act while the loop is blocked or waits for one, too."""
+
+    def __init__(self, service: str) -> None:
+        self._service = service
+        self._timers: list[threading.Timer] = []
+        self._word = threading.Lock()
+        self._failure: Exception | None = None
+
+    def after(self, deadline_s: float) -> None:
+        """End the process after so long, in whatever state it then is; the earliest of several deadlines counts."""
+        timer = threading.Timer(deadline_s, self._enforce, args=(deadline_s,))
+        timer.daemon = True
+        self._timers.append(timer)
+        timer.start()
+
+    def failed(self, error: Exception) -> None:
+        """Take note of why the service ends; it has 10 s left."""
+        if self._failure is None:
+            self._failure = error
+            self.after(FAILURE_S)
+
+    def at_once(self) -> None:
+        """End the process without waiting for threads that are still at work."""
+        if self._word.acquire(blocking=False):
+            _exit(report(self._service, self._failure) if self._failure else ExitCode.DONE)
+
+    def conclude(self, error: Exception | None = None) -> int:
+        """Call the deadlines off; report the error, unless that was done meanwhile, and return the exit code."""
+        for timer in self._timers:
+            timer.cancel()
+        with self._word:  # held on by a deadline that fired: it is ending the process
+            return ExitCode.DONE if error is None else report(self._service, error)
+
+    def _enforce(self, deadline_s: float) -> None:
+        if not self._word.acquire(blocking=False):
+            return
+        if self._failure is not None:
+            _exit(report(self._service, self._failure))
+        structlog.get_logger().error("service.drain_timed_out", service=self._service, deadline_s=deadline_s)
+        _exit(ExitCode.FAILED)
+
 
 def run(
     service: str,
     body: Callable[[Shutdown], Awaitable[None]],
     *,
     parent_pipe: bool = False,
-    drain_deadline_s: float = DRAIN_DEADLINE_S,
+    on_signal: Deadlines = ON_SIGNAL,
+    on_pipe_end: Deadlines = ON_PIPE_END,
 ) -> int:
     """Run a service to its end and return its exit code.
 
-    SIGTERM and SIGINT ask for a drain, with `parent_pipe` the end of stdin too. A body that has not returned
-    `drain_deadline_s` after that is given up: the process ends at once with 1, whatever it waits for.
+    SIGTERM and SIGINT ask for a drain, with `parent_pipe` the end of stdin too. What is not drained by the soft
+    deadline is left, and threads that are still at work then are not waited for. The hard deadline, or 10 s after a
+    failure became known, end the process with 1, whatever it waits for.
     """
-    # A thread, not the loop: it must fire even while the loop is blocked or waits for an executor to end.
-    deadline = threading.Timer(drain_deadline_s, _give_up, args=(service, drain_deadline_s))
-    deadline.daemon = True
+    end = _End(service)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_supervised(body, deadline, parent_pipe=parent_pipe))
-    except BaseExceptionGroup as group:
-        return _report_group(service, group)
+            runner.run(_supervised(body, end, on_signal, on_pipe_end, parent_pipe=parent_pipe))
     except Exception as error:  # noqa: BLE001 - the one place where a process learns why it ends
-        return report(service, error)
-    finally:
-        deadline.cancel()
-    return ExitCode.DONE
+        return end.conclude(error)
+    return end.conclude()
 
 
 def report(service: str, error: Exception) -> int:
@@ -89,21 +197,23 @@ def report(service: str, error: Exception) -> int:
     if not structlog.is_configured():
         configure(service, level="INFO", log_format="auto")
     logger = structlog.get_logger()
-    if isinstance(error, UsageError):
-        logger.error("service.refused", error=str(error), kind=type(error).__name__)
+    cause = _cause(error)
+    if isinstance(cause, UsageError):
+        logger.error("service.refused", error=str(cause), kind=type(cause).__name__)
         return ExitCode.USAGE
-    if isinstance(error, FluxForgeError):
-        logger.error("service.failed", error=str(error), kind=type(error).__name__)
+    if isinstance(cause, FluxForgeError):
+        logger.error("service.failed", error=str(cause), kind=type(cause).__name__)
         return ExitCode.FAILED
-    logger.error("service.crashed", error=f"{type(error).__name__}: {error}", exc_info=error)
+    logger.error("service.crashed", error=f"{type(cause).__name__}: {cause}", exc_info=cause)
     return ExitCode.FAILED
 
 
-def _report_group(service: str, group: BaseExceptionGroup[BaseException]) -> int:
-    leaves = [leaf for leaf in _leaves(group) if isinstance(leaf, Exception)]
+def _cause(error: Exception) -> Exception:
+    """Return what tells most of a group: wrong usage first, then a crash."""
+    leaves = [leaf for leaf in _leaves(error) if isinstance(leaf, Exception)]
     usage = next((leaf for leaf in leaves if isinstance(leaf, UsageError)), None)
     crash = next((leaf for leaf in leaves if not isinstance(leaf, FluxForgeError)), None)
-    return report(service, usage or crash or leaves[0])
+    return usage or crash or leaves[0]
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
@@ -123,25 +233,44 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 async def _supervised(
-    body: Callable[[Shutdown], Awaitable[None]], deadline: threading.Timer, *, parent_pipe: bool
+    body: Callable[[Shutdown], Awaitable[None]],
+    end: _End,
+    on_signal: Deadlines,
+    on_pipe_end: Deadlines,
+    *,
+    parent_pipe: bool,
 ) -> None:
-    shutdown = Shutdown(deadline.start)
     loop = asyncio.get_running_loop()
+
+    def allow(deadlines: Deadlines) -> None:
+        loop.call_later(deadlines.soft_s, shutdown.hurry)
+        end.after(deadlines.hard_s)
+
+    def signalled() -> None:
+        if not heard:
+            heard.append(True)
+            allow(on_signal)
+            shutdown.request()
+
+    heard: list[bool] = []
+    shutdown = Shutdown(lambda: allow(on_pipe_end), end.failed)
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, shutdown.request)
+        loop.add_signal_handler(number, signalled)
     if parent_pipe:
         threading.Thread(target=_watch_stdin, args=(loop, shutdown), daemon=True, name="parent-pipe").start()
     try:
-        await body(shutdown)
+        await shutdown.watched(body(shutdown))
     finally:
+        if shutdown.hurried:
+            end.at_once()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
 
 
-def _give_up(service: str, drain_deadline_s: float) -> None:
-    structlog.get_logger().error("service.drain_timed_out", service=service, deadline_s=drain_deadline_s)
+def _exit(code: int) -> NoReturn:
+    sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(ExitCode.FAILED)
+    os._exit(code)
 
 
 def _watch_stdin(loop: asyncio.AbstractEventLoop, shutdown: Shutdown) -> None:

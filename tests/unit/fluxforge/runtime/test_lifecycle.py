@@ -1,3 +1,4 @@
+import asyncio
 import os
 import signal
 import subprocess
@@ -12,7 +13,7 @@ from fluxforge.runtime.lifecycle import Shutdown, run
 
 PROGRAM = """
 import asyncio, sys, time
-from fluxforge.domain.errors import ConfigurationError, BusUnavailableError
+from fluxforge.domain.errors import ConfigurationError, BusUnavailableError, FatalError
 from fluxforge.runtime import lifecycle, logs
 
 logs.configure("tester", level="INFO", log_format="json")
@@ -21,7 +22,9 @@ async def body(shutdown):
     print("up", flush=True)
     {body}
 
-sys.exit(lifecycle.run("tester", body, parent_pipe={parent_pipe}, drain_deadline_s={deadline_s}))
+lifecycle.FAILURE_S = {failure_s}
+deadlines = lifecycle.Deadlines({soft_s}, {hard_s})
+sys.exit(lifecycle.run("tester", body, parent_pipe={parent_pipe}, on_signal=deadlines))
 """
 
 
@@ -33,8 +36,15 @@ def started() -> Iterator[Starter]:
     """Start a program around a body; it is killed and its pipes are closed at the end of the test."""
     processes: list[subprocess.Popen[bytes]] = []
 
-    def start(body: str, *, parent_pipe: bool = False, deadline_s: float = 30.0) -> subprocess.Popen[bytes]:
-        text = PROGRAM.format(body=body, parent_pipe=parent_pipe, deadline_s=deadline_s)
+    def start(
+        body: str,
+        *,
+        parent_pipe: bool = False,
+        soft_s: float = 30.0,
+        hard_s: float = 30.0,
+        failure_s: float = 30.0,
+    ) -> subprocess.Popen[bytes]:
+        text = PROGRAM.format(body=body, parent_pipe=parent_pipe, soft_s=soft_s, hard_s=hard_s, failure_s=failure_s)
         process = subprocess.Popen(
             [sys.executable, "-c", textwrap.dedent(text)],
             stdin=subprocess.PIPE,
@@ -85,11 +95,84 @@ def test_stdin_means_nothing_without_a_parent_pipe(started: Starter) -> None:
     "body", ["await shutdown.wait(); await asyncio.sleep(60)", "await shutdown.wait(); time.sleep(60)"]
 )
 def test_a_drain_that_takes_too_long_ends_with_1_even_when_the_loop_is_blocked(started: Starter, body: str) -> None:
-    process = started(body, deadline_s=0.2)
+    process = started(body, hard_s=0.2)
     process.terminate()
     code, errors = end(process)
     assert code == 1
     assert b'"event":"service.drain_timed_out"' in errors[-1]
+
+
+def test_a_drain_out_of_time_leaves_the_rest_and_waits_for_no_thread(started: Starter) -> None:
+    work = "asyncio.to_thread(time.sleep, 60)"
+    process = started(f"print(await shutdown.unless_hurried({work}), shutdown.hurried)", soft_s=0.2)
+    process.terminate()
+    output, errors = process.communicate(timeout=25)
+    assert (process.returncode, output, errors) == (0, b"False True\n", b"")
+
+
+def test_a_failure_while_out_of_time_is_the_one_line_and_waits_for_no_thread(started: Starter) -> None:
+    work = "asyncio.to_thread(time.sleep, 60)"
+    process = started(f"await shutdown.unless_hurried({work}); raise FatalError('the reason')", soft_s=0.2)
+    process.terminate()
+    code, (line,) = end(process)
+    assert code == 1
+    assert b'"error":"the reason"' in line
+
+
+SWALLOWS = """
+    async def swallows():
+        while True:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                pass
+
+    async def fails():
+        raise FatalError("the reason")
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(swallows())
+        tasks.create_task(shutdown.watched(fails()))
+"""
+
+
+HANGS = """
+    _ = asyncio.ensure_future(asyncio.to_thread(time.sleep, 60))
+    await asyncio.sleep(0.1)
+    raise FatalError("the reason")
+"""
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        SWALLOWS,
+        HANGS,
+    ],
+    ids=["a cancellation is swallowed", "a thread hangs"],
+)
+def test_a_process_that_hangs_on_a_known_failure_is_ended_with_its_reason(started: Starter, body: str) -> None:
+    code, errors = end(started(body, failure_s=0.3))
+    assert code == 1
+    (line,) = errors
+    assert b'"error":"the reason"' in line
+
+
+async def test_work_that_is_done_in_time_is_done_and_its_failure_is_told() -> None:
+    seen: list[Exception] = []
+    shutdown = Shutdown(on_failure=seen.append)
+    assert await shutdown.unless_hurried(asyncio.sleep(0))
+    with pytest.raises(ConfigurationError):
+        await shutdown.unless_hurried(shutdown.watched(_refused()))
+    assert [str(error) for error in seen] == ["wrong key"]
+    assert not shutdown.requested
+    shutdown.hurry()
+    assert shutdown.requested
+    assert not await shutdown.unless_hurried(asyncio.Event().wait())
+
+
+async def _refused() -> None:
+    raise ConfigurationError("wrong key")
 
 
 @pytest.mark.parametrize(
@@ -155,7 +238,7 @@ def test_a_drain_that_ended_in_time_is_not_given_up_later() -> None:
         async def body(shutdown):
             shutdown.request()
 
-        assert lifecycle.run("tester", body, drain_deadline_s=2.0) == 0
+        assert lifecycle.run("tester", body, on_pipe_end=lifecycle.Deadlines(2.0, 2.0)) == 0
         threading.Event().wait(2.5)
         """
     )
