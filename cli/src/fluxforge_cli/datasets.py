@@ -27,7 +27,9 @@ _DERIVED: Final = {
             SELECT * REPLACE (
                     min(from_ns) OVER hole AS from_ns,
                     max(to_ns) OVER hole AS to_ns,
-                    max(count) OVER hole AS count
+                    max(count) OVER hole AS count,
+                    min(first_seq) OVER hole AS first_seq,
+                    max(last_seq) OVER hole AS last_seq
                 ),
                 coalesce(hole, boot || ':' || channel || ':' || event || ':' || seq) AS _key,
                 row_number() OVER (hole ORDER BY ts, seq) AS _last

@@ -156,3 +156,30 @@ def test_a_hole_at_the_begin_of_a_lane_begins_with_its_first_record():
         "coverage",
     )
     assert (row["from_ns"], row["to_ns"]) == (T0 + S, torn.last_capture_ns)
+
+
+@pytest.mark.parametrize(
+    ("event", "detail", "seqs"),
+    [
+        (Event.DROPPED, {"first_seq": 4, "last_seq": 9}, (4, 9)),
+        (Event.DROPPED, {"first_seq": None, "last_seq": 9}, (None, 9)),
+        (Event.DROPPED, None, (None, None)),
+        (Event.REJECTED, {"seq": 7, "size_bytes": 9_000_000, "sha256": "ab"}, (7, 7)),
+        (Event.REJECTED, {"url": "wss://x", "sha256": "ab"}, (None, None)),
+        (Event.DROPPED, {"first_seq": 2**63, "last_seq": "9"}, (None, None)),
+        (Event.CLOCK_STEP, {"first_seq": 1, "last_seq": 2}, (None, None)),
+    ],
+)
+def test_the_seqs_that_a_record_says_are_missing_stand_in_its_row(event, detail, seqs):
+    recording = Recording()
+    recording.control(T0, Control(event, scope=BOOK, detail=detail))
+    (row,) = rows_of(forged(recording.body), "coverage")
+    assert (row["first_seq"], row["last_seq"]) == seqs
+
+
+def test_control_records_that_were_lost_are_a_feed_of_their_own():
+    recording = Recording()
+    detail = {"channel": "control", "first_seq": 3, "last_seq": 5}
+    recording.control(T0, Control(Event.DROPPED, reason="bus_lost", detail=detail))
+    (row,) = rows_of(forged(recording.body), "coverage")
+    assert (row["channel"], row["symbol"], row["first_seq"], row["last_seq"]) == ("control", "*", 3, 5)

@@ -13,23 +13,30 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
-from fluxforge.domain.control import Event, FeedKey
+from fluxforge.domain.control import Control, Event, FeedKey
 from fluxforge.domain.segment import Manifest
 from fluxforge_etl_worker.books import Invalid
 from fluxforge_etl_worker.columns import BookColumns, ControlRow
 from fluxforge_etl_worker.schemas import COVERAGE
 from fluxforge_etl_worker.tables import constant, integers, names, numbers, strings, timestamps
 
+CONTROL: Final = "control"
 WHOLE_LANE: Final = FeedKey("*", "*")
 CRASH: Final = "crash"
 LOST: Final = "lost"
 COLLECTOR: Final = "collector"
 ETL: Final = "etl"
+_CONTROL_FEED: Final = FeedKey(CONTROL, "*")
+_SEQ_FIELDS: Final = {Event.DROPPED: ("first_seq", "last_seq"), Event.REJECTED: ("seq", "seq")}
+_INT64: Final = 2**63
 
 
 @dataclass(frozen=True, slots=True)
 class CoverageRow:
-    """One event of one feed. Times ns UTC; `to_ns` None: open."""
+    """One event of one feed. Times ns UTC; `to_ns` None: open.
+
+    `first_seq`, `last_seq`: which records of the feed and boot took a seq and stand nowhere; None where none did.
+    """
 
     feed: FeedKey
     market: str
@@ -42,6 +49,8 @@ class CoverageRow:
     count: int | None
     boot: str
     seq: int
+    first_seq: int | None = None
+    last_seq: int | None = None
 
 
 def control_rows(rows: Iterable[ControlRow]) -> list[CoverageRow]:
@@ -59,10 +68,31 @@ def control_rows(rows: Iterable[ControlRow]) -> list[CoverageRow]:
             count=row.control.count,
             boot=row.boot,
             seq=row.seq,
+            **_missing_seqs(row.control),
         )
         for row in rows
-        for feed in row.control.concerned() or (WHOLE_LANE,)
+        for feed in row.control.concerned() or (_unnamed(row.control),)
     ]
+
+
+def _unnamed(control: Control) -> FeedKey:
+    """Return whom a record speaks of that names no feed: control records that were lost, else the whole lane."""
+    detail = control.detail
+    is_of_control = control.event is Event.DROPPED and isinstance(detail, dict) and detail.get("channel") == CONTROL
+    return _CONTROL_FEED if is_of_control else WHOLE_LANE
+
+
+def _missing_seqs(control: Control) -> dict[str, int | None]:
+    """Return the seqs that a record says were given to records that are not in the lane."""
+    detail = control.detail
+    if not isinstance(detail, dict) or control.event not in _SEQ_FIELDS:
+        return {}
+    first, last = (_seq(detail.get(name)) for name in _SEQ_FIELDS[control.event])
+    return {"first_seq": first, "last_seq": last}
+
+
+def _seq(value: object) -> int | None:
+    return value if type(value) is int and 0 <= value < _INT64 else None
 
 
 def crash_rows(rows: Sequence[ControlRow], stopped_before: Iterable[str]) -> list[CoverageRow]:
@@ -153,5 +183,7 @@ def coverage_table(exchange: str, rows: Sequence[CoverageRow]) -> pa.Table:
         integers([row.count for row in rows]),
         strings([row.boot for row in rows]),
         integers([row.seq for row in rows]),
+        integers([row.first_seq for row in rows]),
+        integers([row.last_seq for row in rows]),
     ]
     return pa.Table.from_arrays(columns, schema=COVERAGE)

@@ -11,7 +11,7 @@ from fluxforge.domain.errors import SchemaMismatchError
 from fluxforge.domain.partition import Dataset
 from fluxforge_etl_worker.features.registry import Feature
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 TS: Final = pa.timestamp("us", tz="UTC")
 # Plain strings here make pandas.read_parquet of a dataset's root fail beside the partition columns of the same name.
@@ -83,6 +83,8 @@ COVERAGE: Final = pa.schema(
         pa.field("count", pa.int64()),
         pa.field("boot", pa.string()),
         pa.field("seq", pa.int64()),
+        pa.field("first_seq", pa.int64()),
+        pa.field("last_seq", pa.int64()),
     ]
 )
 
