@@ -151,9 +151,10 @@ class Collector:
 
     async def _capture(self, writer: LaneWriter, outbox: Outbox, shutdown: Shutdown) -> None:
         async with asyncio.TaskGroup() as tasks:
-            sending = tasks.create_task(outbox.run())
-            beside = [tasks.create_task(self._announce(writer)), tasks.create_task(self._bus.failed())]
-            capturing = tasks.create_task(self._source.run(writer))
+            sending = tasks.create_task(shutdown.watched(outbox.run()))
+            failed = shutdown.watched(self._bus.failed())
+            beside = [tasks.create_task(self._announce(writer)), tasks.create_task(failed)]
+            capturing = tasks.create_task(shutdown.watched(self._source.run(writer)))
             try:
                 await shutdown.wait()
             finally:
@@ -161,7 +162,7 @@ class Collector:
                 await asyncio.wait([capturing])
                 await self._source.close()
                 writer.stop("shutdown" if shutdown.requested else "failure")
-            await outbox.drain(self._drain_s)
+            await shutdown.unless_hurried(outbox.drain(self._drain_s))
             for task in (sending, *beside):
                 task.cancel()
 

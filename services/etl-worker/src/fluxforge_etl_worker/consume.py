@@ -17,6 +17,7 @@ from typing import Final, TypeVar
 import orjson
 
 from fluxforge.domain.errors import (
+    FatalError,
     ManifestError,
     NameRefusedError,
     ObjectNotFoundError,
@@ -38,6 +39,7 @@ from fluxforge_etl_worker.work import Outcome, Worker
 T = TypeVar("T")
 
 _CLAIM_WAIT_S: Final = 1.0
+_CLOSE_S: Final = 1.0
 _ALONE_FROM_DELIVERY: Final = 6
 _HEARTBEAT_S: Final = 5.0
 _STATUS_S: Final = 1.0
@@ -88,7 +90,7 @@ class EtlService:
         )
 
     async def run(self) -> None:
-        """Work until a drain is asked for and nothing waits.
+        """Work until a drain is asked for and nothing waits, or its time is over: what is in hand is given back.
 
         Raises:
             BaseExceptionGroup: Of the errors that ended the service.
@@ -97,23 +99,35 @@ class EtlService:
         try:
             async with asyncio.TaskGroup() as group:
                 watches = [
-                    group.create_task(self._bus.failed()),
+                    group.create_task(self._shutdown.watched(self._bus.failed())),
                     group.create_task(self._announce(self._work)),
-                    group.create_task(self._reconcile(self._work)),
+                    group.create_task(self._shutdown.watched(self._reconcile(self._work))),
                 ]
-                await self._claim_all(self._work)
+                if not await self._shutdown.unless_hurried(self._shutdown.watched(self._claim_all(self._work))):
+                    self._events.drain_cut_short()
                 for watch in watches:
                     watch.cancel()
         finally:
-            await self._work.close()
+            with contextlib.suppress(TimeoutError):  # what was delivered to us comes again after its deadline
+                async with asyncio.timeout(_CLOSE_S):
+                    await self._work.close()
 
     async def _claim_all(self, work: WorkQueue) -> None:
         while True:
             claim = await self._patience.bus(partial(work.claim, wait_s=_CLAIM_WAIT_S))
             if claim is not None:
-                await self._settle(claim)
+                await self._settle_or_return(claim)
             elif self._shutdown.requested and (await self._patience.bus(work.backlog)).num_pending == 0:
                 return
+
+    async def _settle_or_return(self, claim: Claim) -> None:
+        try:
+            await self._settle(claim)
+        except asyncio.CancelledError:
+            # As good as the bus allows: else it comes again after its deadline.
+            with contextlib.suppress(TransientError, FatalError):
+                await claim.nak(0)
+            raise
 
     async def _settle(self, claim: Claim) -> None:
         started_ns = self._worker.clock.monotonic_ns()

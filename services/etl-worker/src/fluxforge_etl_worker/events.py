@@ -73,6 +73,10 @@ class EtlEvents:
             **upkeep,
         )
 
+    def drain_cut_short(self) -> None:
+        """The drain's time was over; what waits stays in the queue, what was in hand is given back to it."""
+        self._log.warning("drain.cut_short")
+
     def segment_isolated(self, lane: str, segment: str, *, num_delivered: int) -> None:
         """A segment that was delivered often, and never settled, gets a process of its own."""
         self._isolated.inc()

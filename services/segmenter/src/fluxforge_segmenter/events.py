@@ -52,6 +52,10 @@ class SegmenterEvents:
         """Everything asked for is sealed."""
         self._log.info("lane.drained", lane=str(lane), sealed_seq=sealed_seq)
 
+    def drain_cut_short(self) -> None:
+        """The drain's time was over; what is not sealed stays in the stream for the next start."""
+        self._log.warning("drain.cut_short")
+
     def seal_resumed(self, lane: Lane, name: str) -> None:
         """A seal that a predecessor began is carried out."""
         self._log.warning("seal.resumed", lane=str(lane), segment=name)

@@ -68,7 +68,7 @@ class Segmenter:
         return SegmenterStatus(self._ports.clock.wall_ns(), self.is_ready, lanes)
 
     async def run(self) -> None:
-        """Seal until a drain is asked for and done.
+        """Seal until a drain is asked for and done, or out of time: what is not sealed stays in the stream.
 
         Raises:
             BaseExceptionGroup: Of the errors that ended the service.
@@ -76,20 +76,25 @@ class Segmenter:
         work = await self._patience.bus(self._ports.bus.work)
         try:
             async with asyncio.TaskGroup() as background:
-                watches = [background.create_task(self._ports.bus.failed()), background.create_task(self._announce())]
-                async with asyncio.TaskGroup() as lanes:
-                    await self._find_lanes(lanes, work.backlog)
+                failed = self._shutdown.watched(self._ports.bus.failed())
+                watches = [background.create_task(failed), background.create_task(self._announce())]
+                if not await self._shutdown.unless_hurried(self._serve_lanes(work.backlog)):
+                    self._events.drain_cut_short()
                 for watch in watches:
                     watch.cancel()
         finally:
             await work.close()
+
+    async def _serve_lanes(self, backlog: Callable[[], Awaitable[Backlog]]) -> None:
+        async with asyncio.TaskGroup() as lanes:
+            await self._find_lanes(lanes, backlog)
 
     async def _find_lanes(self, group: asyncio.TaskGroup, backlog: Callable[[], Awaitable[Backlog]]) -> None:
         while not self._shutdown.requested:
             for lane in await self._patience.bus(self._ports.bus.states.lanes):
                 if lane not in self._lanes:
                     self._lanes.add(lane)
-                    group.create_task(self._serve(lane, backlog), name=str(lane))
+                    group.create_task(self._shutdown.watched(self._serve(lane, backlog)), name=str(lane))
             self._has_looked = True
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._shutdown.wait(), _POLL_S)

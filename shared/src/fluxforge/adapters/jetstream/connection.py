@@ -20,9 +20,10 @@ from fluxforge.domain.errors import BusUnavailableError, ConfigurationError, Fat
 
 REQUEST_S: Final = 5.0
 _CONNECT_S: Final = 10.0
-_CLOSE_S: Final = 5.0
+_CLOSE_S: Final = 1.0
 _WATCH_S: Final = 1.0
 _PING_S: Final = 5
+_PINGS_UNANSWERED_MAX: Final = 1
 _ANNOUNCE_PENDING_MAX_BYTES: Final = 2 * 1024 * 1024
 
 
@@ -78,6 +79,7 @@ class Connection:
             max_reconnect_attempts=-1,
             reconnect_time_wait=1,
             ping_interval=_PING_S,
+            max_outstanding_pings=_PINGS_UNANSWERED_MAX,
             pending_size=0,
             drain_timeout=int(_CLOSE_S),
             tls=options.tls_context(),
@@ -183,7 +185,7 @@ class Connection:
         return self.client.new_inbox()
 
     async def close(self) -> None:
-        """Close within 5 s; repeating it is no error."""
+        """Close within 1 s; repeating it is no error."""
         self._is_closing = True
         if self._watch is not None:
             self._watch.cancel()
