@@ -19,9 +19,9 @@ from fluxforge.adapters.jetstream.connection import Connection
 from fluxforge.adapters.jetstream.provision import provision
 from fluxforge.domain.errors import (
     BlockTooLargeError,
+    BusNotDurableError,
     BusUnavailableError,
     ConfigurationError,
-    DurabilityError,
     FatalError,
 )
 from fluxforge.domain.lane_state import LaneState
@@ -50,7 +50,7 @@ async def test_a_server_that_acknowledges_before_it_syncs_is_refused_unless_told
     async with running_nats(tmp_path, sync_always=False) as server:
         options = BusOptions(servers=(server.url,), monitor_port=int(server.monitor_url.rpartition(":")[2]))
         await provision(options)
-        with pytest.raises(DurabilityError, match="sync_interval: always"):
+        with pytest.raises(BusNotDurableError, match="sync_interval: always"):
             await connect(options, name="test")
         await (await connect(dataclasses.replace(options, unsafe_durability=True), name="test")).close()
         await (await connect(dataclasses.replace(options, monitor_port=1), name="test")).close()

@@ -20,6 +20,7 @@ from fluxforge.ports.bus import Bus
 from fluxforge.ports.clock import Clock
 from fluxforge.runtime import logs, telemetry
 from fluxforge.runtime.lifecycle import Shutdown, report, run
+from fluxforge.runtime.notices import give_notice
 from fluxforge.runtime.settings import Settings, load
 from fluxforge_collector.ccxt_source.source import CcxtSource
 from fluxforge_collector.collector import Collector
@@ -46,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except FluxForgeError as error:
         return report(SERVICE, error)
     logs.configure(SERVICE, level=tree.log_level, log_format=tree.telemetry.log_format)
+    give_notice(tree.nats)
 
     async def body(shutdown: Shutdown) -> None:
         await collect(tree, arguments.exchange, arguments.shard, SystemClock(), shutdown)

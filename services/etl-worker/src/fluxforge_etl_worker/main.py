@@ -5,6 +5,7 @@ import os
 import secrets
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,11 +28,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the service; return its exit code."""
     # A run over a folder needs a worker and nothing of the service: what the service needs is imported here.
     from fluxforge.runtime import lifecycle, logs  # noqa: PLC0415 - see above
+    from fluxforge.runtime.notices import give_notice  # noqa: PLC0415 - see above
 
     arguments = _arguments(argv)
     try:
         settings = load(arguments.config)
         logs.configure(_SERVICE, level=settings.log_level, log_format=settings.telemetry.log_format)
+        give_notice(settings.nats)
         worker = worker_of(settings)
     except UsageError as error:
         return lifecycle.report(_SERVICE, error)
@@ -75,37 +78,42 @@ async def _serve(settings: Settings, worker: Worker, shutdown: "Shutdown") -> No
     from fluxforge.adapters.jetstream import BusOptions, connect  # noqa: PLC0415 - see main
     from fluxforge.domain.status import status_to_json  # noqa: PLC0415 - see main
     from fluxforge.runtime import telemetry  # noqa: PLC0415 - see main
+    from fluxforge.runtime.patience import Patience  # noqa: PLC0415 - see main
     from fluxforge_etl_worker.consume import EtlService  # noqa: PLC0415 - see main
     from fluxforge_etl_worker.events import EtlEvents  # noqa: PLC0415 - see main
 
     registry = CollectorRegistry()
     events = EtlEvents(registry)
-    bus = await connect(BusOptions.from_settings(settings.nats), name=_SERVICE)
+    service: EtlService | None = None
+    server = await telemetry.serve(
+        settings.telemetry.host,
+        settings.telemetry.port,
+        registry,
+        ready=lambda: service is not None and service.is_ready,
+        live=lambda: True,
+    )
     try:
-        # A pid alone is not one worker's: containers all count from 1.
-        instance = f"{os.getpid()}-{secrets.token_hex(2)}"
-        service = EtlService(worker, bus, events, shutdown, instance=instance)
-        server = await telemetry.serve(
-            settings.telemetry.host,
-            settings.telemetry.port,
-            registry,
-            ready=lambda: service.is_ready,
-            live=lambda: True,
+        events.settings_loaded(
+            input_dir=str(settings.storage.etl_storage_input.base_dir),
+            output_dir=str(settings.storage.etl_storage_output.base_dir),
+            telemetry_port=server.port,
+            hf_emit_interval_s=settings.etl.channels.orderbook.processor_options.hf_emit_interval,
+            keep_books=worker.options.keep_books,
+            disabled=sorted(worker.options.disabled),
+            delete_after_processing=worker.retirement.sealed,
         )
+        connecting = partial(connect, BusOptions.from_settings(settings.nats), name=_SERVICE)
+        bus = await shutdown.unless_requested(Patience(events).bus(connecting))
+        if bus is None:
+            return
         try:
-            events.settings_loaded(
-                input_dir=str(settings.storage.etl_storage_input.base_dir),
-                output_dir=str(settings.storage.etl_storage_output.base_dir),
-                telemetry_port=server.port,
-                hf_emit_interval_s=settings.etl.channels.orderbook.processor_options.hf_emit_interval,
-                keep_books=worker.options.keep_books,
-                disabled=sorted(worker.options.disabled),
-                delete_after_processing=worker.retirement.sealed,
-            )
+            # A pid alone is not one worker's: containers all count from 1.
+            instance = f"{os.getpid()}-{secrets.token_hex(2)}"
+            service = EtlService(worker, bus, events, shutdown, instance=instance)
             await service.run()
         finally:
-            await server.close()
+            await bus.close()
     finally:
-        await bus.close()
+        await server.close()
     sys.stdout.buffer.write(status_to_json(service.status()) + b"\n")
     sys.stdout.flush()

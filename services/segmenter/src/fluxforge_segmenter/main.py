@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
@@ -14,6 +15,8 @@ from fluxforge.adapters.system_clock import SystemClock
 from fluxforge.domain.errors import UsageError
 from fluxforge.domain.status import status_to_json
 from fluxforge.runtime import lifecycle, logs, telemetry
+from fluxforge.runtime.notices import give_notice
+from fluxforge.runtime.patience import Patience
 from fluxforge.runtime.settings import Settings, load
 from fluxforge_segmenter.events import SegmenterEvents
 from fluxforge_segmenter.service import Ports, Segmenter
@@ -28,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         settings = load(arguments.config)
         logs.configure(_SERVICE, level=settings.log_level, log_format=settings.telemetry.log_format)
+        give_notice(settings.nats)
         own = SegmenterSettings.of(settings)
         stores = _stores(own)
     except UsageError as error:
@@ -61,30 +65,34 @@ def _no_fsync(_fd: int, _path: Path) -> None:
 async def _serve(settings: Settings, own: SegmenterSettings, store: LocalStore, shutdown: lifecycle.Shutdown) -> None:
     registry = CollectorRegistry()
     events = SegmenterEvents(registry)
-    bus = await connect(BusOptions.from_settings(settings.nats), name=_SERVICE)
+    segmenter: Segmenter | None = None
+    server = await telemetry.serve(
+        settings.telemetry.host,
+        settings.telemetry.port,
+        registry,
+        ready=lambda: segmenter is not None and segmenter.is_ready,
+        live=lambda: True,
+    )
     try:
-        ports = Ports(bus, store, SystemClock(), fsync_file if own.fsync else _no_fsync)
-        segmenter = Segmenter(own, ports, events, shutdown)
-        server = await telemetry.serve(
-            settings.telemetry.host,
-            settings.telemetry.port,
-            registry,
-            ready=lambda: segmenter.is_ready,
-            live=lambda: True,
+        events.settings_loaded(
+            base_dir=str(own.base_dir),
+            telemetry_port=server.port,
+            segment_bytes_max=own.policy.size_bytes_max,
+            segment_age_s=own.policy.age_ns_max / 1e9,
+            compression=own.compression.value,
+            fsync=own.fsync,
         )
+        connecting = partial(connect, BusOptions.from_settings(settings.nats), name=_SERVICE)
+        bus = await shutdown.unless_requested(Patience(events).bus(connecting))
+        if bus is None:
+            return
         try:
-            events.settings_loaded(
-                base_dir=str(own.base_dir),
-                telemetry_port=server.port,
-                segment_bytes_max=own.policy.size_bytes_max,
-                segment_age_s=own.policy.age_ns_max / 1e9,
-                compression=own.compression.value,
-                fsync=own.fsync,
-            )
+            ports = Ports(bus, store, SystemClock(), fsync_file if own.fsync else _no_fsync)
+            segmenter = Segmenter(own, ports, events, shutdown)
             await segmenter.run()
         finally:
-            await server.close()
+            await bus.close()
     finally:
-        await bus.close()
+        await server.close()
     sys.stdout.buffer.write(status_to_json(segmenter.status()) + b"\n")
     sys.stdout.flush()

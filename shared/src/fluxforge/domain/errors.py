@@ -12,7 +12,8 @@ FluxForgeError
 │   └── SchemaMismatchError     a part that would break its dataset's schema
 ├── UsageError                  exit code 2: the person must change the configuration or the call
 │   ├── ConfigurationError
-│   │   └── PartitionSchemaError  options that would break the schema of what stands in a partition
+│   │   ├── PartitionSchemaError  options that would break the schema of what stands in a partition
+│   │   └── BusNotDurableError  the bus acknowledges before it syncs
 │   └── NameRefusedError
 ├── ConflictError               somebody else wrote first; read again before anything else
 │   ├── StateConflictError
@@ -21,7 +22,10 @@ FluxForgeError
 └── FatalError                  end the process; a supervisor starts it again by the normal path
     ├── FencedError             another writer holds the lane
     ├── LaneBrokenError         the stream is not what the lane state says; nothing was dropped
-    └── DurabilityError         an fsync failed or the bus does not sync: what was written cannot be trusted
+    │   ├── LaneMovedError      the stream has ended; the lane goes on in a newer epoch
+    │   └── BlocksLostError     the stream lost blocks that it had acknowledged
+    │   └── SequenceGoneError   part of a stream that nobody will ever read again
+    └── DurabilityError         an fsync failed: what was written cannot be trusted
 """
 
 from collections.abc import Callable
@@ -126,6 +130,10 @@ class PartitionSchemaError(ConfigurationError):
         self.dataset = dataset
 
 
+class BusNotDurableError(ConfigurationError):
+    """A bus that acknowledges before it syncs, where the configuration does not accept that."""
+
+
 class NameRefusedError(UsageError):
     """A name that may not stand in a path, subject or column."""
 
@@ -184,6 +192,23 @@ class LaneBrokenError(FatalError):
         super().__init__(f"lane {lane} cannot go on: {found}")
         self.lane = lane
         self.found = found
+
+
+class SequenceGoneError(LaneBrokenError):
+    """A range of a stream (inclusive) that holds no blocks, or none any more; what stands behind it can be read."""
+
+    def __init__(self, lane: str, found: str, first: int, last: int) -> None:
+        super().__init__(lane, found)
+        self.first = first
+        self.last = last
+
+
+class LaneMovedError(LaneBrokenError):
+    """A stream that takes no more blocks: gone, sealed, or short of what is sealed. The lane state's epoch moves on."""
+
+
+class BlocksLostError(LaneBrokenError):
+    """A stream that ends before a block it had acknowledged. Whoever published it must name what is lost."""
 
 
 class DurabilityError(FatalError):

@@ -91,23 +91,11 @@ class Shutdown:
 
     async def unless_hurried(self, work: Awaitable[object]) -> bool:
         """Wait for work to be done and return true, or cancel it when the drain's time is over and return false."""
-        working = asyncio.ensure_future(work)
-        hurry = asyncio.ensure_future(self._hurry.wait())
-        try:
-            await asyncio.wait([working, hurry], return_when=asyncio.FIRST_COMPLETED)
-            is_done = working.done()
-            if not is_done:
-                working.cancel()
-                await asyncio.wait([working], timeout=_LEAVE_S)  # a cancellation may be swallowed
-        except asyncio.CancelledError:
-            working.cancel()
-            await asyncio.wait([working])
-            raise
-        finally:
-            hurry.cancel()
-        if working.done() and not working.cancelled():
-            working.result()
-        return is_done
+        return (await _unless(self._hurry, work))[0]
+
+    async def unless_requested(self, work: Awaitable[_T]) -> _T | None:
+        """Return what work returns, or None when the end is asked for first: it is then cancelled."""
+        return (await _unless(self._event, work))[1]
 
     def fail(self, error: Exception) -> None:
         """Make known what ends the service; the process then ends soon, whoever holds it up. The first reason stands.
@@ -124,6 +112,25 @@ class Shutdown:
         except Exception as error:
             self.fail(error)
             raise
+
+
+async def _unless(event: asyncio.Event, work: Awaitable[_T]) -> tuple[bool, _T | None]:
+    """Return whether work was done before the event, and what it returned; cancel it if not."""
+    working = asyncio.ensure_future(work)
+    waiting = asyncio.ensure_future(event.wait())
+    try:
+        await asyncio.wait([working, waiting], return_when=asyncio.FIRST_COMPLETED)
+        is_done = working.done()
+        if not is_done:
+            working.cancel()
+            await asyncio.wait([working], timeout=_LEAVE_S)  # a cancellation may be swallowed
+    except asyncio.CancelledError:
+        working.cancel()
+        await asyncio.wait([working])
+        raise
+    finally:
+        waiting.cancel()
+    return is_done, working.result() if working.done() and not working.cancelled() else None
 
 
 class _End:

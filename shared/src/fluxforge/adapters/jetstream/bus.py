@@ -35,7 +35,7 @@ async def connect(options: BusOptions, *, name: str) -> "JetStreamBus":
     Raises:
         BusUnavailableError: No server answered.
         ConfigurationError: It refuses the credentials or the payload size, or is not provisioned.
-        DurabilityError: It is known not to sync every write.
+        BusNotDurableError: It is known not to sync every write.
     """
     connection = await Connection.open(options, name)
     try:

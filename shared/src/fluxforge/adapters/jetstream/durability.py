@@ -9,7 +9,7 @@ import orjson
 
 from fluxforge.adapters.jetstream.connection import Connection
 from fluxforge.adapters.jetstream.options import BusOptions
-from fluxforge.domain.errors import DurabilityError
+from fluxforge.domain.errors import BusNotDurableError
 
 _ANSWER_S: Final = 3.0  # a busy server that answers later counts as unknown
 
@@ -18,7 +18,7 @@ async def check_durability(connection: Connection, options: BusOptions) -> None:
     """Refuse a server that is known not to sync always; one whose monitoring does not answer is not known.
 
     Raises:
-        DurabilityError: It does not, and `unsafe_durability` is not set.
+        BusNotDurableError: It does not, and `unsafe_durability` is not set.
     """
     url = connection.client.connected_url
     if options.unsafe_durability or url is None or url.hostname is None:
@@ -26,7 +26,7 @@ async def check_durability(connection: Connection, options: BusOptions) -> None:
     host = f"[{url.hostname}]" if ":" in url.hostname else url.hostname
     syncs = await asyncio.to_thread(_syncs_always, f"http://{host}:{options.monitor_port}", connection.server_id)
     if syncs is False:
-        raise DurabilityError(
+        raise BusNotDurableError(
             f"the bus at {url.hostname}:{url.port} acknowledges before it syncs, so a power cut loses what it "
             "acknowledged: set `sync_interval: always` in its jetstream block, or nats.unsafe_durability: true here"
         )
