@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
-from fluxforge.domain.block import BlockId
-from fluxforge.domain.errors import BusUnavailableError, FencedError, LaneBrokenError
+from fluxforge.domain.block import Block, BlockId
+from fluxforge.domain.errors import BusUnavailableError, FencedError, LaneBrokenError, SequenceGoneError
+from fluxforge.domain.lane import Lane
 from tests.contract.bus_world import LANE, LANE_MAX_BYTES, block, eventually, publish_all, read_up_to
 
 
@@ -177,9 +178,13 @@ async def test_a_reader_of_purged_blocks_names_what_is_gone(bus):
     await publish_all(publisher, [block(n) for n in range(1, 6)])
     await bus.streams.purge(LANE, 1, below_seq=4)
     reader = bus.reader(LANE, 1, from_seq=2)
-    with pytest.raises(LaneBrokenError, match="no sequence 2"):
+    with pytest.raises(SequenceGoneError, match="no sequence 2") as gone:
         await reader.fetch(blocks_max=8, wait_s=60)
+    assert (gone.value.first, gone.value.last) == (2, 3)
     await reader.close()
+    behind = bus.reader(LANE, 1, from_seq=gone.value.last + 1)
+    assert [each.stream_seq for each in await read_up_to(behind, 5)] == [4, 5]
+    await behind.close()
 
 
 async def test_a_reader_beyond_the_end_of_its_stream_says_so(bus):
@@ -203,3 +208,85 @@ async def test_looking_at_streams_says_when_the_bus_is_away(world, bus):
     await world.come_back()
     await eventually(lambda: bus.connected)
     assert await bus.streams.info(LANE, 1) is not None
+
+
+SEED = Block(BlockId("b00t", 7), None, 7999, 7999, (), b"")
+
+
+async def test_an_epoch_is_opened_with_its_seed_as_often_as_it_takes(bus):
+    for _ in range(2):
+        await bus.streams.create(LANE, 2, seed=SEED)
+        assert (await bus.streams.last(LANE, 2)).block == SEED
+        assert (await bus.streams.info(LANE, 2)).last_seq == 1
+    publisher = await bus.publisher(LANE, 2, after=SEED.id, window_blocks=4)
+    await publish_all(publisher, [block(8)])
+    await bus.streams.create(LANE, 2, seed=SEED)
+    assert (await bus.streams.info(LANE, 2)).last_seq == 2
+
+
+async def test_a_seed_never_enters_a_stream_that_began_without_it(bus):
+    publisher = await bus.publisher(LANE, 1, after=None, window_blocks=4)
+    await publish_all(publisher, [block(1)])
+    with pytest.raises(LaneBrokenError, match="begins with b00t:1, not with the seed b00t:7"):
+        await bus.streams.create(LANE, 1, seed=SEED)
+    await bus.streams.create(LANE, 2)
+    await bus.streams.end(LANE, 2)
+    with pytest.raises(LaneBrokenError, match="not with the seed"):
+        await bus.streams.create(LANE, 2, seed=SEED)
+
+
+async def test_a_stream_that_ended_refuses_blocks_and_can_be_read(bus):
+    publisher = await bus.publisher(LANE, 1, after=None, window_blocks=4)
+    await publish_all(publisher, [block(n) for n in range(1, 4)])
+    for _ in range(2):
+        await bus.streams.end(LANE, 1)
+        assert (await bus.streams.info(LANE, 1)).sealed
+    with pytest.raises(LaneBrokenError, match="sealed"):
+        await publish_all(publisher, [block(4)], settle_s=10)
+    with pytest.raises(LaneBrokenError, match="sealed"):
+        await bus.publisher(LANE, 1, after=None, window_blocks=4)
+    reader = bus.reader(LANE, 1, from_seq=1)
+    assert [each.block for each in await read_up_to(reader, 3)] == [block(1), block(2), block(3)]
+    assert not await reader.fetch(blocks_max=8, wait_s=0.05)
+    assert (await bus.streams.get(LANE, 1, 2)).block == block(2)
+    await reader.close()
+
+
+async def test_ending_or_deleting_a_stream_that_is_not_there_is_no_error(bus):
+    await bus.streams.end(LANE, 9)
+    await bus.streams.delete(LANE, 9)
+    assert await bus.streams.epochs(LANE) == [1]
+
+
+async def test_a_deleted_stream_is_gone_whether_it_had_ended_or_not(bus):
+    await bus.streams.create(LANE, 2)
+    await bus.streams.end(LANE, 2)
+    for epoch in (1, 2):
+        await bus.streams.delete(LANE, epoch)
+        assert await bus.streams.info(LANE, epoch) is None
+    assert await bus.streams.lanes() == []
+
+
+async def test_a_lanes_streams_are_found_by_their_epochs_and_lanes_by_their_streams(bus):
+    rescue = Lane("ccxt", "binance", "0of1r9f3c21ab")
+    other = Lane("ccxt", "kraken", "0of1")
+    for lane, epoch in ((LANE, 10), (LANE, 2), (rescue, 3), (other, 1)):
+        await bus.streams.create(lane, epoch)
+    assert await bus.streams.epochs(LANE) == [1, 2, 10]
+    assert await bus.streams.epochs(rescue) == [3]
+    assert await bus.streams.epochs(Lane("ccxt", "gate", "0of1")) == []
+    assert await bus.streams.lanes() == [LANE, rescue, other]
+
+
+async def test_a_stream_created_anew_underneath_a_reader_is_not_taken_for_the_old_one(bus):
+    publisher = await bus.publisher(LANE, 1, after=None, window_blocks=4)
+    await publish_all(publisher, [block(n) for n in range(1, 4)])
+    reader = bus.reader(LANE, 1, from_seq=1)
+    await read_up_to(reader, 3)
+    await bus.streams.delete(LANE, 1)
+    await bus.streams.create(LANE, 1)
+    again = await bus.publisher(LANE, 1, after=None, window_blocks=4)
+    await publish_all(again, [block(n, boot="2nd") for n in range(1, 6)])
+    with pytest.raises(LaneBrokenError, match="created anew"):
+        await read_up_to(reader, 4, deadline_s=30)
+    await reader.close()

@@ -54,6 +54,24 @@ async def test_an_update_of_an_old_revision_is_refused_and_writes_nothing(bus):
     assert (await bus.states.get(LANE)).state.epoch == 1
 
 
+async def test_a_key_is_deleted_at_its_revision_alone_and_leaves_no_trace(bus):
+    await bus.states.create(LANE)
+    await bus.states.create(OTHER)
+    old = (await bus.states.get(LANE)).revision
+    revision = await bus.states.update(LANE, LaneState(epoch=1), old)
+    with pytest.raises(StateConflictError, match=f"no longer at revision {old}"):
+        await bus.states.delete(LANE, revision=old)
+    assert (await bus.states.get(LANE)).state.epoch == 1
+    for _ in range(2):
+        await bus.states.delete(LANE, revision=revision)
+        assert await bus.states.get(LANE) is None
+    assert await bus.states.lanes() == [OTHER]
+    with pytest.raises(StateConflictError):
+        await bus.states.update(LANE, LaneState(epoch=2), revision)
+    await bus.states.create(LANE)
+    assert (await bus.states.get(LANE)).state == LaneState()
+
+
 async def test_of_many_writers_of_one_revision_exactly_one_wins(world):
     buses = [await world.bus() for _ in range(4)]
     await buses[0].states.create(LANE)

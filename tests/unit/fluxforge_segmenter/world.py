@@ -89,15 +89,33 @@ class _States(MemoryLaneStates):
         self.points.reach(f"after {what}")
         return new
 
+    @override
+    async def delete(self, lane: Lane, *, revision: int) -> None:
+        self.points.reach("before key deleted")
+        await super().delete(lane, revision=revision)
+        self.points.reach("after key deleted")
+
 
 class _Streams(MemoryLaneStreams):
     points: Points
 
     @override
-    async def create(self, lane: Lane, epoch: int) -> None:
-        self.points.reach("before stream")
-        await super().create(lane, epoch)
-        self.points.reach("after stream")
+    async def create(self, lane: Lane, epoch: int, *, seed: Block | None = None) -> None:
+        self.points.reach(f"before stream {epoch}")
+        await super().create(lane, epoch, seed=seed)
+        self.points.reach(f"after stream {epoch}")
+
+    @override
+    async def end(self, lane: Lane, epoch: int) -> None:
+        self.points.reach(f"before end {epoch}")
+        await super().end(lane, epoch)
+        self.points.reach(f"after end {epoch}")
+
+    @override
+    async def delete(self, lane: Lane, epoch: int) -> None:
+        self.points.reach(f"before delete {epoch}")
+        await super().delete(lane, epoch)
+        self.points.reach(f"after delete {epoch}")
 
     @override
     async def purge(self, lane: Lane, epoch: int, *, below_seq: int) -> None:

@@ -22,8 +22,8 @@ FluxForgeError
 └── FatalError                  end the process; a supervisor starts it again by the normal path
     ├── FencedError             another writer holds the lane
     ├── LaneBrokenError         the stream is not what the lane state says; nothing was dropped
-    │   ├── LaneMovedError      the stream has ended; the lane goes on in a newer epoch
-    │   └── BlocksLostError     the stream lost blocks that it had acknowledged
+    │   ├── LaneMovedError      the stream takes no more blocks; the lane goes on in a newer epoch
+    │   ├── BlocksLostError     the stream lost blocks that it had acknowledged
     │   └── SequenceGoneError   part of a stream that nobody will ever read again
     └── DurabilityError         an fsync failed: what was written cannot be trusted
 """

@@ -7,7 +7,7 @@ the only builder of stream names, subjects, keys and folders of a lane.
 import re
 import zlib
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 from typing_extensions import override
 
@@ -15,6 +15,8 @@ from fluxforge.domain.errors import ConfigurationError, NameRefusedError
 from fluxforge.domain.instrument import check_venue
 
 _SHARD = re.compile(r"(\d+)of(\d+)(?:r([0-9a-z]+))?")
+LANE_SUBJECTS: Final = "md.>"
+"""Every subject of every lane."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -53,6 +55,19 @@ class Lane:
     def subject(self, epoch: int) -> str:
         """Return the subject the lane's blocks are published to in an epoch."""
         return f"md.{self.source}.{self.exchange}.{self.shard}.{epoch}"
+
+    @property
+    def subjects(self) -> str:
+        """The lane's subjects in every epoch."""
+        return f"md.{self.source}.{self.exchange}.{self.shard}.*"
+
+    @classmethod
+    def of_stream(cls, name: str) -> tuple["Lane", int] | None:
+        """Return lane and epoch of a stream's name; None for a stream that is no lane's."""
+        match name.split("_"):
+            case ["MD", source, exchange, shard, epoch] if epoch.isdigit():
+                return cls(source, exchange, shard), int(epoch)
+        return None
 
     @property
     def folder(self) -> str:

@@ -64,6 +64,14 @@ class LaneStates(Protocol):
         """
         ...
 
+    async def delete(self, lane: Lane, *, revision: int) -> None:
+        """Remove the lane's key, if it stands at `revision`; one that is gone is fine.
+
+        Raises:
+            StateConflictError: Another value stands there; it was left.
+        """
+        ...
+
 
 class Leases(Protocol):
     """The key-value bucket `leases`, whose keys expire: hints that keep standbys quiet, never a fence."""
@@ -86,10 +94,32 @@ class Leases(Protocol):
 
 
 class LaneStreams(Protocol):
-    """The streams of lanes: the segmenter creates and purges them, both sides look at them."""
+    """The streams of lanes: the segmenter creates, purges, ends and deletes them, both sides look at them."""
 
-    async def create(self, lane: Lane, epoch: int) -> None:
-        """Create the epoch's stream (file storage, limits, discard new, explicit size); one that stands is fine."""
+    async def create(self, lane: Lane, epoch: int, *, seed: Block | None = None) -> None:
+        """Create the epoch's stream (file storage, limits, discard new, explicit size); one that stands is fine.
+
+        A seed becomes its first block; a stream that begins with this seed is fine too.
+
+        Raises:
+            LaneBrokenError: The stream begins with something else, or has ended without the seed.
+        """
+        ...
+
+    async def end(self, lane: Lane, epoch: int) -> None:
+        """Let the stream refuse blocks for ever; it stays readable. One that has ended or is gone is fine."""
+        ...
+
+    async def delete(self, lane: Lane, epoch: int) -> None:
+        """Remove the stream and give its storage back; one that is gone is fine."""
+        ...
+
+    async def epochs(self, lane: Lane) -> Sequence[int]:
+        """Return the epochs of which the lane has a stream, ascending."""
+        ...
+
+    async def lanes(self) -> Sequence[Lane]:
+        """Return every lane that has a stream of any epoch, sorted."""
         ...
 
     async def info(self, lane: Lane, epoch: int) -> StreamInfo | None:
@@ -118,7 +148,8 @@ class LaneReader(Protocol):
         Consumers that were deleted, jumped or went silent are created again at the right sequence underneath.
 
         Raises:
-            LaneBrokenError: The stream is gone, ends before what was read, or a sequence in it is truly gone.
+            SequenceGoneError: What would be next is truly gone, or no block; a reader behind it goes on.
+            LaneBrokenError: The stream is gone, another one, or ends before what was read.
         """
         ...
 
@@ -154,8 +185,14 @@ class LanePublisher(Protocol):
         Raises:
             BlockTooLargeError: The bus would refuse its size; it did not enter the window.
             FencedError: Another writer holds the lane; the window keeps what was not stored.
-            LaneBrokenError: The stream is gone, sealed or behind what was acknowledged.
+            LaneMovedError: The stream is gone, sealed, of an old epoch or short of what is sealed; the window keeps
+                what is not known to be stored. A publisher of the lane's new stream goes on with it.
+            BlocksLostError: The stream ends before what it had acknowledged; the window keeps what comes after.
         """
+        ...
+
+    async def failed(self) -> None:
+        """Return never; raise what ended the publisher, as `publish` would, also where nobody publishes."""
         ...
 
     async def settle(self, *, timeout_s: float) -> bool:

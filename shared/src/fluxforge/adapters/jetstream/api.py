@@ -107,6 +107,15 @@ class Api:
                 return None
             raise
 
+    async def stream_names(self, subjects: str) -> list[str]:
+        """Return the names of all streams that listen to a subject these subjects match."""
+        names: list[str] = []
+        while True:
+            page = await self.call("STREAM.NAMES", {"subject": subjects, "offset": len(names)})
+            names += page["streams"] or ()
+            if len(names) >= page["total"] or not page["streams"]:
+                return names
+
     async def store(self, subject: str, payload: bytes, headers: Mapping[str, str]) -> PubAck:
         """Publish into a stream and return the server's word that it is stored."""
         operation = f"publish to {subject}"

@@ -7,7 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from fluxforge.adapters.jetstream.api import EXPECTED_SUBJECT_SEQUENCE, NS_PER_S, WRONG_LAST, Api, ApiError
+from fluxforge.adapters.jetstream.api import (
+    EXPECTED_SUBJECT_SEQUENCE,
+    JSON,
+    NS_PER_S,
+    WRONG_LAST,
+    Api,
+    ApiError,
+    ErrCode,
+)
 from fluxforge.domain.errors import BusUnavailableError
 
 _OPERATION: Final = "KV-Operation"
@@ -34,15 +42,14 @@ class Bucket:
     async def keys(self) -> Sequence[str]:
         """Return every key ever written and not expired, sorted."""
         prefix = self._subject("")
-        info = await self._api.stream_info(self.stream, subjects=f"{prefix}>")
-        if info is None:
-            raise BusUnavailableError(f"list bucket {self._name}", "it does not exist; run `fluxforge provision`")
+        info = await self._require(subjects=f"{prefix}>")
         return sorted(subject.removeprefix(prefix) for subject in info["state"].get("subjects") or ())
 
     async def get(self, key: str) -> Versioned | None:
-        """Return what stands under a key, or None where it was never written or has expired."""
+        """Return what stands under a key, or None where it was never written, was removed or has expired."""
         message = await self._api.message(self.stream, {"last_by_subj": self._subject(key)})
         if message is None:
+            await self._require()
             return None
         is_deleted = message.headers.get(_OPERATION) is not None
         return Versioned(None if is_deleted else message.payload, message.seq)
@@ -63,6 +70,25 @@ class Bucket:
     async def delete(self, key: str, *, revision: int) -> bool:
         """Mark a key as deleted if it stands at `revision`; return whether it did."""
         return await self._store(key, b"", revision, {_OPERATION: _DELETED}) is not None
+
+    async def remove(self, key: str, *, revision: int) -> bool:
+        """Remove a key without a trace if it stands at `revision`; return whether nothing stands there now.
+
+        A purge of everything up to a sequence is the one conditional removal there is: what was written later stays.
+        """
+        purge = {"filter": self._subject(key), "seq": revision + 1}
+        try:
+            await self._api.call(f"STREAM.PURGE.{self.stream}", purge)
+        except ApiError as error:
+            if error.err_code != ErrCode.STREAM_NOT_FOUND:
+                raise
+        return await self.get(key) is None
+
+    async def _require(self, *, subjects: str | None = None) -> JSON:
+        info = await self._api.stream_info(self.stream, subjects=subjects)
+        if info is None:
+            raise BusUnavailableError(f"look into bucket {self._name}", "it does not exist; run `fluxforge provision`")
+        return info
 
     async def _store(self, key: str, value: bytes, revision: int, headers: dict[str, str]) -> int | None:
         try:

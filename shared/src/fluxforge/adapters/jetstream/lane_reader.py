@@ -20,7 +20,7 @@ from fluxforge.adapters.jetstream.api import NS_PER_S, Api, ApiError, ErrCode
 from fluxforge.adapters.jetstream.connection import until
 from fluxforge.domain.backoff import Backoff
 from fluxforge.domain.block import Block
-from fluxforge.domain.errors import BusUnavailableError, FatalError, LaneBrokenError, RecordError
+from fluxforge.domain.errors import BusUnavailableError, FatalError, LaneBrokenError, RecordError, SequenceGoneError
 from fluxforge.domain.lane import Lane
 from fluxforge.ports.lanes import LaneReader, StoredBlock
 
@@ -41,6 +41,7 @@ class JetStreamReader(LaneReader):
         self._connection = api.connection
         self._lane = lane
         self._stream = lane.stream(epoch)
+        self._subject = lane.subject(epoch)
         self._next_seq = from_seq  # the next to hand out
         self._arrived: deque[Msg] = deque()  # contiguous from there
         self._arrived_bytes = 0
@@ -144,7 +145,10 @@ class JetStreamReader(LaneReader):
             raise self._broken(f"ends at sequence {last_seq}, {start_seq - 1} was read from it")
         is_missing = start_seq <= last_seq and (start_seq < first_seq or self._has_jumped)
         if is_missing and await self._api.message(self._stream, {"seq": start_seq}) is None:
-            raise self._broken(f"holds no sequence {start_seq} any more; it goes from {first_seq} to {last_seq}")
+            following = {"seq": start_seq, "next_by_subj": self._subject}
+            standing = await self._api.message(self._stream, following)
+            found = f"holds no sequence {start_seq} any more; it goes from {first_seq} to {last_seq}"
+            raise self._gone(found, start_seq, standing.seq - 1 if standing else last_seq)
 
     async def _look_whether_silent(self) -> None:
         """After a wait for nothing, make sure that there is nothing: a consumer can fall silent for ever."""
@@ -178,7 +182,8 @@ class JetStreamReader(LaneReader):
         try:
             block = Block.from_message(message.headers or {}, message.data)
         except RecordError as error:
-            raise self._broken(f"holds something else than a block at {self._next_seq}: {error}") from error
+            found = f"holds something else than a block at {self._next_seq}: {error}"
+            raise self._gone(found, self._next_seq, self._next_seq) from error
         self._arrived.popleft()
         self._arrived_bytes -= len(message.data)
         stored = StoredBlock(self._next_seq, block)
@@ -207,6 +212,9 @@ class JetStreamReader(LaneReader):
     def _on_connection(self) -> None:
         self._is_broken = True  # the server may be another, or have forgotten the consumer and its requests
         self._news.set()
+
+    def _gone(self, found: str, first: int, last: int) -> SequenceGoneError:
+        return SequenceGoneError(str(self._lane), f"stream {self._stream} {found}", first, last)
 
     def _broken(self, found: str) -> LaneBrokenError:
         return LaneBrokenError(str(self._lane), f"stream {self._stream} {found}")

@@ -41,3 +41,8 @@ class JetStreamLaneStates(LaneStates):
         if written is None:
             raise StateConflictError(str(lane), revision)
         return written
+
+    @override
+    async def delete(self, lane: Lane, *, revision: int) -> None:
+        if not await self._bucket.remove(str(lane), revision=revision):
+            raise StateConflictError(str(lane), revision)

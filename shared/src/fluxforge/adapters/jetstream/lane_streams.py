@@ -1,28 +1,37 @@
-"""The streams of lanes: created with limits that refuse instead of dropping, looked at through their leader, purged."""
+"""The streams of lanes: created with limits that refuse instead of dropping, purged, ended, and looked at by leader."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from typing_extensions import override
 
-from fluxforge.adapters.jetstream.api import NS_PER_S, Api, ApiError, ErrCode, StoredMessage
+from fluxforge.adapters.jetstream.api import (
+    EXPECTED_SEQUENCE,
+    NS_PER_S,
+    WRONG_LAST,
+    Api,
+    ApiError,
+    ErrCode,
+    StoredMessage,
+)
 from fluxforge.adapters.jetstream.options import BusOptions
 from fluxforge.domain.block import Block
 from fluxforge.domain.errors import ConfigurationError, LaneBrokenError, RecordError
-from fluxforge.domain.lane import Lane
+from fluxforge.domain.lane import LANE_SUBJECTS, Lane
 from fluxforge.ports.lanes import LaneStreams, StoredBlock, StreamInfo
 
 _DEDUPE_S = 120
 
 
 class JetStreamLaneStreams(LaneStreams):
-    """Creates and purges lane streams, and reads single blocks of them."""
+    """Creates, purges and ends lane streams, and reads single blocks of them."""
 
     def __init__(self, api: Api, options: BusOptions) -> None:
         self._api = api
         self._options = options
 
     @override
-    async def create(self, lane: Lane, epoch: int) -> None:
+    async def create(self, lane: Lane, epoch: int, *, seed: Block | None = None) -> None:
         stream = lane.stream(epoch)
         try:
             await self._api.call(f"STREAM.CREATE.{stream}", self._config(lane, epoch))
@@ -34,6 +43,35 @@ class JetStreamLaneStreams(LaneStreams):
                 ) from error
             if error.err_code != ErrCode.STREAM_NAME_IN_USE:
                 raise
+        if seed is not None:
+            await self._sow(lane, epoch, seed)
+
+    @override
+    async def end(self, lane: Lane, epoch: int) -> None:
+        info = await self._api.stream_info(lane.stream(epoch))
+        if info is None or info["config"]["sealed"]:
+            return
+        try:
+            await self._api.call(f"STREAM.UPDATE.{lane.stream(epoch)}", {**info["config"], "sealed": True})
+        except ApiError as error:
+            if error.err_code != ErrCode.STREAM_NOT_FOUND:
+                raise
+
+    @override
+    async def delete(self, lane: Lane, epoch: int) -> None:
+        try:
+            await self._api.call(f"STREAM.DELETE.{lane.stream(epoch)}")
+        except ApiError as error:
+            if error.err_code != ErrCode.STREAM_NOT_FOUND:
+                raise
+
+    @override
+    async def epochs(self, lane: Lane) -> Sequence[int]:
+        return sorted(epoch for found, epoch in await self._standing(lane.subjects) if found == lane)
+
+    @override
+    async def lanes(self) -> Sequence[Lane]:
+        return sorted({lane for lane, _ in await self._standing(LANE_SUBJECTS)})
 
     @override
     async def info(self, lane: Lane, epoch: int) -> StreamInfo | None:
@@ -68,6 +106,23 @@ class JetStreamLaneStreams(LaneStreams):
         keep_from_seq = min(below_seq, info.last_seq)
         if keep_from_seq > info.first_seq:
             await self._api.call(f"STREAM.PURGE.{lane.stream(epoch)}", {"seq": keep_from_seq})
+
+    async def _standing(self, subjects: str) -> list[tuple[Lane, int]]:
+        found = [Lane.of_stream(name) for name in await self._api.stream_names(subjects)]
+        return [stream for stream in found if stream is not None]
+
+    async def _sow(self, lane: Lane, epoch: int, seed: Block) -> None:
+        try:
+            await self._api.store(lane.subject(epoch), seed.payload, {**seed.headers(), EXPECTED_SEQUENCE: "0"})
+        except ApiError as error:
+            if error.err_code not in WRONG_LAST | {ErrCode.STREAM_SEALED}:
+                raise
+            first = await self.get(lane, epoch, 1)
+            if first is None or first.block != seed:
+                found = f"begins with {first.block.id}" if first else "holds no sequence 1"
+                raise LaneBrokenError(
+                    str(lane), f"stream {lane.stream(epoch)} {found}, not with the seed {seed.id}"
+                ) from error
 
     def _config(self, lane: Lane, epoch: int) -> dict[str, Any]:
         return {

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from typing_extensions import override
 
 from fluxforge.adapters.memory.server import Changes, MemoryServer, MemoryStream
-from fluxforge.domain.errors import LaneBrokenError, StateConflictError
+from fluxforge.domain.block import Block
+from fluxforge.domain.errors import LaneBrokenError, SequenceGoneError, StateConflictError
 from fluxforge.domain.lane import Lane
 from fluxforge.domain.lane_state import LaneState
 from fluxforge.ports.lanes import (
@@ -55,6 +56,15 @@ class MemoryLaneStates(LaneStates):
         self._server.tell()
         return self._server.states[str(lane)][1]
 
+    @override
+    async def delete(self, lane: Lane, *, revision: int) -> None:
+        self._server.require(f"delete state {lane}")
+        _, current = self._server.states.get(str(lane), (b"", revision))
+        if current != revision:
+            raise StateConflictError(str(lane), revision)
+        self._server.states.pop(str(lane), None)
+        self._server.tell()
+
 
 class MemoryLeases(Leases):
     """Leases that expire by the server's clock."""
@@ -102,10 +112,37 @@ class MemoryLaneStreams(LaneStreams):
         self._server = server
 
     @override
-    async def create(self, lane: Lane, epoch: int) -> None:
+    async def create(self, lane: Lane, epoch: int, *, seed: Block | None = None) -> None:
         self._server.require(f"create {lane.stream(epoch)}")
-        self._server.streams.setdefault(lane.stream(epoch), MemoryStream(self._server.lane_max_bytes))
+        stream = self._server.streams.setdefault(lane.stream(epoch), MemoryStream(self._server.lane_max_bytes))
+        if seed is not None and stream.last_seq == 0 and not stream.is_sealed:
+            stream.append(seed)
+        if seed is not None and stream.blocks.get(1) != seed:
+            first = stream.blocks.get(1)
+            found = f"begins with {first.id}" if first else "holds no sequence 1"
+            raise LaneBrokenError(str(lane), f"stream {lane.stream(epoch)} {found}, not with the seed {seed.id}")
         self._server.tell()
+
+    @override
+    async def end(self, lane: Lane, epoch: int) -> None:
+        stream = self._find(lane, epoch)
+        if stream is not None:
+            stream.is_sealed = True
+            self._server.tell()
+
+    @override
+    async def delete(self, lane: Lane, epoch: int) -> None:
+        self._server.require(f"delete {lane.stream(epoch)}")
+        self._server.streams.pop(lane.stream(epoch), None)
+        self._server.tell()
+
+    @override
+    async def epochs(self, lane: Lane) -> Sequence[int]:
+        return sorted(epoch for found, epoch in self._standing() if found == lane)
+
+    @override
+    async def lanes(self) -> Sequence[Lane]:
+        return sorted({lane for lane, _ in self._standing()})
 
     @override
     async def info(self, lane: Lane, epoch: int) -> StreamInfo | None:
@@ -139,6 +176,11 @@ class MemoryLaneStreams(LaneStreams):
         stream.purge(below_seq)
         self._server.tell()
 
+    def _standing(self) -> list[tuple[Lane, int]]:
+        self._server.require("list streams")
+        found = [Lane.of_stream(name) for name in self._server.streams]
+        return [stream for stream in found if stream is not None]
+
     def _find(self, lane: Lane, epoch: int) -> MemoryStream | None:
         self._server.require(f"look at {lane.stream(epoch)}")
         return self._server.streams.get(lane.stream(epoch))
@@ -152,6 +194,7 @@ class MemoryReader(LaneReader):
         self._lane = lane
         self._stream = lane.stream(epoch)
         self._next_seq = from_seq
+        self._found: MemoryStream | None = None
         self._changes = Changes(server)
 
     @override
@@ -175,8 +218,19 @@ class MemoryReader(LaneReader):
         if stream is None or stream.last_seq < self._next_seq - 1:
             found = f"ends at sequence {stream.last_seq}, {self._next_seq - 1} was read from it" if stream else _GONE
             raise LaneBrokenError(str(self._lane), f"stream {self._stream} {found}")
-        end_seq = min(stream.last_seq, self._next_seq + blocks_max - 1)
-        for seq in range(self._next_seq, end_seq + 1):
+        if self._found not in (None, stream):
+            raise LaneBrokenError(str(self._lane), f"stream {self._stream} was created anew")
+        self._found = stream
+        blocks: list[StoredBlock] = []
+        for seq in range(self._next_seq, min(stream.last_seq, self._next_seq + blocks_max - 1) + 1):
             if seq not in stream.blocks:
-                raise LaneBrokenError(str(self._lane), f"stream {self._stream} holds no sequence {seq} any more")
-        return [StoredBlock(seq, stream.blocks[seq]) for seq in range(self._next_seq, end_seq + 1)]
+                break
+            blocks.append(StoredBlock(seq, stream.blocks[seq]))
+        if not blocks and self._next_seq <= stream.last_seq:
+            raise self._gone(stream)
+        return blocks
+
+    def _gone(self, stream: MemoryStream) -> SequenceGoneError:
+        standing = min((seq for seq in stream.blocks if seq > self._next_seq), default=stream.last_seq + 1)
+        found = f"stream {self._stream} holds no sequence {self._next_seq} any more"
+        return SequenceGoneError(str(self._lane), found, self._next_seq, standing - 1)

@@ -18,7 +18,7 @@ from fluxforge.ports.clock import Clock
 ACK_WAIT_NS: Final = 30_000_000_000
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class MemoryStream:
     """One epoch's stream of a lane."""
 
