@@ -111,7 +111,8 @@ class PreviousSegment:
 class Manifest:
     """All that is known of a sealed segment. `size_bytes` and `sha256` are of the uncompressed NDJSON; times ns UTC.
 
-    `holes` are stream ranges (inclusive) inside first..last that were truly gone; `last_block` the id of the lane's
+    `holes` are stream ranges (inclusive) inside first..last that were truly gone, `hole_ns` for each of them the
+    capture_ns of the block before and of the one after (0: not known); `last_block` is the id of the lane's
     last block up to here; `final` tells that a `lane_closed` stands at its end. `file` is the object's file name.
     """
 
@@ -136,6 +137,7 @@ class Manifest:
     final: bool
     created_ns: int
     software: str
+    hole_ns: tuple[tuple[int, int], ...] = ()
     v: int = MANIFEST_VERSION
 
     @property
@@ -178,6 +180,7 @@ class Manifest:
                 ),
                 last_seqs=tuple(FeedLast(**f) for f in raw.pop("last_seqs")),
                 holes=tuple((a, b) for a, b in raw.pop("holes")),
+                hole_ns=tuple((a, b) for a, b in raw.pop("hole_ns", ())),
                 previous=PreviousSegment(**previous) if previous else None,
                 **raw,
             )
