@@ -1,0 +1,72 @@
+"""Every service killed again and again at random moments of one running system: nothing lost, nothing twice."""
+
+import asyncio
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.faults.mode import Runs
+from tests.faults.nemesis import kill_bus, kill_service
+from tests.faults.oracle import audit, judge
+from tests.faults.plant import numbered, running_plant
+from tests.faults.table import FaultTable
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
+
+SYSTEMS = 2
+"""Systems that run side by side in a full run: a kill waits for a start, not for the processor."""
+
+
+async def test_killed_under_load(
+    tmp_path: Path,
+    runs: Runs,
+    table: FaultTable,
+    seed: int,
+    is_full: bool,  # noqa: FBT001 - a fixture
+) -> None:
+    kills = {
+        "segmenter": runs(bounded=4, full=500),
+        "collector": runs(bounded=2, full=150),
+        "etl_worker": runs(bounded=2, full=150),
+        "nats-server": runs(bounded=1, full=150),
+    }
+    systems = SYSTEMS if is_full else 1
+    tolls = await asyncio.gather(
+        *(one_system(tmp_path / str(i), kills, random.Random(f"{seed}-{i}")) for i in range(systems))
+    )
+    for name in kills:
+        tolled = [toll[name] for toll, _ in tolls]
+        ready = sum(toll.after_ready for toll in tolled)
+        verdicts = [verdict for _, verdict in tolls]
+        table.add(
+            fault=f"{name} SIGKILL under load, {ready} of them once it was ready",
+            runs=sum(toll.kills for toll in tolled),
+            lost=sum(verdict.lost for verdict in verdicts),
+            duplicated=sum(verdict.duplicated for verdict in verdicts),
+            unexplained=sum(verdict.unexplained for verdict in verdicts),
+            recoveries_s=[recovery for toll in tolled for recovery in toll.recoveries_s],
+        )
+    for _, verdict in tolls:
+        assert verdict.is_explained, verdict.details
+
+
+async def one_system(base: Path, kills: dict[str, int], chance: random.Random):
+    async with running_plant(base, numbered(base, "steady", "shaken")) as plant:
+        steady, shaken = plant.collector("steady"), plant.collector("shaken")
+        segmenter, etl = plant.segmenter(), plant.etl()
+        for service in (segmenter, steady, shaken, etl):
+            await service.start()
+        await plant.until(lambda: plant.stream_end(plant.lanes[1]))
+        async with asyncio.TaskGroup() as tasks:
+            tolls = {
+                service.kind: tasks.create_task(kill_service(service, kills[service.kind], chance))
+                for service in (segmenter, shaken, etl)
+            }
+            tolls["nats-server"] = tasks.create_task(kill_bus(plant, kills["nats-server"], chance, pause_s=(0.5, 8.0)))
+        await plant.drain(patience_s=600)
+        assert plant.crashes() == []
+        verdict = judge(plant)
+        report = await audit(plant)
+        assert report["balanced"], report["findings"][:20]
+        return {name: task.result() for name, task in tolls.items()}, verdict
