@@ -35,7 +35,7 @@ def main(config: str, exchange: str, start_ns: str, speed: str = "1") -> int:
     async def body(shutdown: Shutdown) -> None:
         await collect(settings, exchange, "0of1", clock, shutdown)
 
-    return run("collector", body)
+    return run("collector", body, parent_pipe=True)
 
 
 if __name__ == "__main__":
