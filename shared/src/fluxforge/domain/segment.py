@@ -181,6 +181,7 @@ class Manifest:
                 last_seqs=tuple(FeedLast(**f) for f in raw.pop("last_seqs")),
                 holes=tuple((a, b) for a, b in raw.pop("holes")),
                 hole_ns=tuple((a, b) for a, b in raw.pop("hole_ns", ())),
+                hole_ns=tuple((a, b) for a, b in raw.pop("hole_ns", ())),
                 previous=PreviousSegment(**previous) if previous else None,
                 **raw,
             )
