@@ -9,7 +9,7 @@ import signal
 import pytest
 
 from fluxforge.adapters.jetstream import connect
-from fluxforge.domain.errors import FencedError, LaneBrokenError
+from fluxforge.domain.errors import BlocksLostError, FencedError, LaneMovedError
 from tests.contract.bus_world import LANE, block, eventually, publish_all, read_up_to
 from tests.fault_proxy import fault_proxy
 
@@ -150,7 +150,7 @@ async def test_a_bus_that_lost_acknowledged_blocks_stops_the_lane(bus):
     await bus.streams.create(LANE, 1)
     await bus._api.store(LANE.subject(1), b"", block(1).headers())
     await publisher.publish(block(6))
-    with pytest.raises(LaneBrokenError, match="lost acknowledged blocks: b00t:5 at 5, now b00t:1 at sequence 1"):
+    with pytest.raises(BlocksLostError, match="lost acknowledged blocks: b00t:5 at 5, now b00t:1 at sequence 1"):
         await publisher.settle(timeout_s=60)
     assert [each.id.n for each in publisher.unacked] == [6]
 
@@ -176,6 +176,6 @@ async def test_a_stream_that_ends_stops_the_lane_and_keeps_the_window(bus, end):
         config = (await bus._api.stream_info(LANE.stream(1)))["config"]
         await bus._api.call(f"STREAM.UPDATE.{LANE.stream(1)}", {**config, "sealed": True})
     await publisher.publish(block(2))
-    with pytest.raises(LaneBrokenError, match="there is no stream" if end == "deleted" else "is sealed"):
-        await publisher.settle(timeout_s=60)
+    with pytest.raises(LaneMovedError, match="does not exist" if end == "deleted" else "is sealed"):
+        await publisher.failed()
     assert [each.id.n for each in publisher.unacked] == [2]

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fluxforge.domain.block import Block, BlockId
-from fluxforge.domain.errors import FencedError, LaneBrokenError
+from fluxforge.domain.errors import BlocksLostError, FencedError, LaneMovedError
 from fluxforge.domain.lane import Lane
+from fluxforge.domain.lane_state import LaneState
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ class Window:
         """Drop what is stored, by the stream's last message (id and sequence); what remains may be sent again.
 
         Raises:
-            LaneBrokenError: The stream ends before what it had acknowledged.
+            BlocksLostError: The stream ends before what it had acknowledged.
             FencedError: The stream ends with a block of somebody else.
         """
         if self._id_at(last_seq) == last:
@@ -87,7 +88,7 @@ class Window:
         found = f"{last or 'no block'} at sequence {last_seq}"
         expected = f"{self.acked or 'no block'} at {self.acked_seq}"
         if last is None or is_behind(last, self.acked) or last_seq < self.acked_seq:
-            raise LaneBrokenError(str(self._lane), f"the bus lost acknowledged blocks: {expected}, now {found}")
+            raise BlocksLostError(str(self._lane), f"the bus lost acknowledged blocks: {expected}, now {found}")
         raise FencedError(str(self._lane), f"expected {expected} or a block of ours behind it, was {found}")
 
     def _id_at(self, seq: int) -> BlockId | str | None:
@@ -100,3 +101,20 @@ class Window:
 def is_behind(last: BlockId | None, known: BlockId | None) -> bool:
     """Return whether a stream that ends with `last` lost the stored block `known` of the same boot."""
     return known is not None and last is not None and last.boot == known.boot and last.n < known.n
+
+
+def raise_if_moved(lane: Lane, epoch: int, state: LaneState, last_seq: int) -> None:
+    """Refuse to go on in a stream that the lane has left or that is shorter than what is sealed of it.
+
+    `state` was read before `last_seq`, which only grows in a stream that lost nothing.
+
+    Raises:
+        LaneMovedError: The stream takes no more blocks of this lane.
+    """
+    found = None
+    if state.epoch > epoch:
+        found = f"is of an epoch before the lane's, {state.epoch}"
+    elif state.epoch == epoch and last_seq < state.sealed_seq:
+        found = f"ends at sequence {last_seq}, it is sealed up to {state.sealed_seq}"
+    if found:
+        raise LaneMovedError(str(lane), f"stream {lane.stream(epoch)} {found}")

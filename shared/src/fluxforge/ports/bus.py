@@ -123,7 +123,8 @@ class Bus(Protocol):
         `after` is the id the caller knows as the lane's last block; None: whatever the last message is.
 
         Raises:
-            LaneBrokenError: There is no such stream, it is sealed, or it lost `after`.
+            LaneMovedError: There is no such stream, or it is sealed.
+            BlocksLostError: The stream lost `after`.
             FencedError: The stream's last block is not `after` but somebody else's.
         """
         ...

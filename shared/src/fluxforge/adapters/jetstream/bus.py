@@ -21,7 +21,7 @@ from fluxforge.adapters.jetstream.publisher import JetStreamPublisher
 from fluxforge.adapters.jetstream.work_queue import JetStreamWorkQueue
 from fluxforge.adapters.lane_window import Window
 from fluxforge.domain.block import BlockId
-from fluxforge.domain.errors import LaneBrokenError
+from fluxforge.domain.errors import LaneMovedError
 from fluxforge.domain.lane import Lane
 from fluxforge.ports.bus import Bus, Events, WorkQueue
 from fluxforge.ports.lanes import LanePublisher, LaneReader, LaneStates, LaneStreams, Leases
@@ -92,7 +92,7 @@ class JetStreamBus(Bus):
         info = await self._streams.info(lane, epoch)
         if info is None or info.sealed:
             found = "is sealed" if info else "does not exist"
-            raise LaneBrokenError(str(lane), f"stream {lane.stream(epoch)} {found}")
+            raise LaneMovedError(str(lane), f"stream {lane.stream(epoch)} {found}")
         last = await self._streams.last(lane, epoch)
         last_id, last_seq = (last.block.id, last.stream_seq) if last else (None, info.last_seq)
         window = Window(lane, last_id if after is None else after, last_seq)

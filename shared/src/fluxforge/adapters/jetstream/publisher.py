@@ -27,7 +27,8 @@ from fluxforge.adapters.jetstream.api import (
     ErrCode,
 )
 from fluxforge.adapters.jetstream.connection import until
-from fluxforge.adapters.lane_window import Entry, Window
+from fluxforge.adapters.jetstream.lane_states import JetStreamLaneStates
+from fluxforge.adapters.lane_window import Entry, Window, raise_if_moved
 from fluxforge.domain.backoff import Backoff
 from fluxforge.domain.block import AFTER, MSG_ID, Block, BlockId
 from fluxforge.domain.errors import (
@@ -36,6 +37,7 @@ from fluxforge.domain.errors import (
     FatalError,
     FluxForgeError,
     LaneBrokenError,
+    LaneMovedError,
 )
 from fluxforge.domain.lane import Lane
 from fluxforge.ports.lanes import LanePublisher
@@ -43,6 +45,7 @@ from fluxforge.ports.lanes import LanePublisher
 _ACK_S: Final = 5.0
 _TICK_S: Final = 0.5
 _RETRY: Final = Backoff(base_s=0.1, cap_s=2.0)
+_KNOWN: Final = WRONG_LAST | {0, ErrCode.STORE_FAILED, ErrCode.STREAM_NOT_FOUND, ErrCode.STREAM_SEALED}
 _LINE_BYTES: Final = 4  # ": " and the line's end
 _FRAME_BYTES: Final = 160  # first and last line, and the two expectations that are added when sent, less the id
 
@@ -55,7 +58,9 @@ class JetStreamPublisher(LanePublisher):
     ) -> None:
         self._api = api
         self._connection = api.connection
+        self._states = JetStreamLaneStates(api)
         self._lane = lane
+        self._epoch = epoch
         self._subject = lane.subject(epoch)
         self._stream = lane.stream(epoch)
         self._window = window
@@ -74,6 +79,7 @@ class JetStreamPublisher(LanePublisher):
         self._is_closed = False
         self._wake = asyncio.Event()
         self._progress = asyncio.Event()
+        self._ended = asyncio.Event()
         self._acks: Subscription | None = None
         self._pump: asyncio.Task[None] | None = None
         self._tick: asyncio.TimerHandle | None = None
@@ -117,6 +123,11 @@ class JetStreamPublisher(LanePublisher):
     @override
     async def settle(self, *, timeout_s: float) -> bool:
         return await until(timeout_s, self._settled())
+
+    @override
+    async def failed(self) -> None:
+        await self._ended.wait()
+        self._raise_if_failed()
 
     @override
     async def close(self) -> None:
@@ -214,12 +225,14 @@ class JetStreamPublisher(LanePublisher):
                 if self._connection.is_connected:
                     await self._go_on()
         except FluxForgeError as failure:
-            self._failure = failure
+            self._fail(failure)
         except Exception as error:  # noqa: BLE001 - a defect of ours must reach the caller, not end a task in silence
-            self._failure = FatalError(f"lane {self._lane}: the publisher failed: {error!r}")
-            self._failure.__cause__ = error
-        finally:
-            self._progress.set()
+            self._fail(FatalError(f"lane {self._lane}: the publisher failed: {error!r}"))
+
+    def _fail(self, failure: FluxForgeError) -> None:
+        self._failure = failure
+        self._ended.set()
+        self._progress.set()
 
     async def _go_on(self) -> None:
         try:
@@ -238,16 +251,19 @@ class JetStreamPublisher(LanePublisher):
         if self._failures > 1 or self._is_full:
             await asyncio.sleep(_RETRY.delay_s(self._failures, random.random))
         acked_seq = self._window.acked_seq
+        state = await self._states.get(self._lane)  # before the stream, which only grows
         info = await self._api.stream_info(self._stream)
         if info is None:
-            raise LaneBrokenError(str(self._lane), f"there is no stream {self._stream}")
+            raise self._moved("does not exist")
         last = await self._api.message(self._stream, {"last_by_subj": self._subject})
         last_seq = last.seq if last else info["state"]["last_seq"]
+        if state is not None:
+            raise_if_moved(self._lane, self._epoch, state.state, last_seq)
         if last_seq >= self._window.acked_seq or acked_seq == self._window.acked_seq:
             self._window.reconcile(last_seq, BlockId.parse(last.headers.get(MSG_ID, "")) if last else None)
         # Else acknowledgements overtook the answer, which is older than what we know.
         if info["config"]["sealed"] and len(self._window):
-            raise LaneBrokenError(str(self._lane), f"stream {self._stream} is sealed")
+            raise self._moved("is sealed")
         self._begin_attempt()
 
     def _begin_attempt(self) -> None:
@@ -258,13 +274,11 @@ class JetStreamPublisher(LanePublisher):
         self._trouble = None
         self._progress.set()
 
+    def _moved(self, found: str) -> LaneMovedError:
+        return LaneMovedError(str(self._lane), f"stream {self._stream} {found}")
+
     def _raise_unless_known(self, err_code: int) -> None:
-        if err_code not in WRONG_LAST and err_code not in (
-            0,
-            ErrCode.STORE_FAILED,
-            ErrCode.STREAM_NOT_FOUND,
-            ErrCode.STREAM_SEALED,
-        ):
+        if err_code not in _KNOWN:
             raise LaneBrokenError(str(self._lane), f"stream {self._stream} refuses blocks with error {err_code}")
 
     async def _send_rest(self) -> None:

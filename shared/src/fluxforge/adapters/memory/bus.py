@@ -16,7 +16,7 @@ from fluxforge.adapters.memory.lanes import (
 from fluxforge.adapters.memory.publisher import MemoryPublisher
 from fluxforge.adapters.memory.server import ACK_WAIT_NS, Changes, MemoryServer, MemoryWork
 from fluxforge.domain.block import BlockId
-from fluxforge.domain.errors import BusUnavailableError, FatalError, LaneBrokenError
+from fluxforge.domain.errors import BusUnavailableError, FatalError, LaneMovedError
 from fluxforge.domain.lane import Lane
 from fluxforge.ports.bus import Backlog, Bus, Claim, Events, WorkQueue
 from fluxforge.ports.lanes import LanePublisher, LaneReader, LaneStates, LaneStreams, Leases
@@ -169,7 +169,7 @@ class MemoryBus(Bus):
         info = await self._streams.info(lane, epoch)
         if info is None or info.sealed:
             found = "is sealed" if info else "does not exist"
-            raise LaneBrokenError(str(lane), f"stream {lane.stream(epoch)} {found}")
+            raise LaneMovedError(str(lane), f"stream {lane.stream(epoch)} {found}")
         last = await self._streams.last(lane, epoch)
         last_id = last.block.id if last else None
         window = Window(lane, last_id if after is None else after, info.last_seq)

@@ -1,14 +1,16 @@
 """A lane's publisher in memory, under the contract of the lane ports."""
 
+import asyncio
 from collections.abc import Sequence
 
 from typing_extensions import override
 
-from fluxforge.adapters.lane_window import Window
+from fluxforge.adapters.lane_window import Window, raise_if_moved
 from fluxforge.adapters.memory.server import Changes, MemoryServer, MemoryStream
 from fluxforge.domain.block import Block, BlockId
-from fluxforge.domain.errors import FluxForgeError, LaneBrokenError
+from fluxforge.domain.errors import FluxForgeError, LaneMovedError
 from fluxforge.domain.lane import Lane
+from fluxforge.domain.lane_state import LaneState
 from fluxforge.ports.lanes import LanePublisher
 
 
@@ -18,11 +20,13 @@ class MemoryPublisher(LanePublisher):
     def __init__(self, server: MemoryServer, lane: Lane, epoch: int, *, window: Window, window_blocks: int) -> None:
         self._server = server
         self._lane = lane
+        self._epoch = epoch
         self._stream = lane.stream(epoch)
         self._window = window
         self._window_blocks = window_blocks
         self._is_full = False
         self._failure: FluxForgeError | None = None
+        self._ended = asyncio.Event()
         self._changes = Changes(server)
         self._unlisten = server.listen(self._flush)
 
@@ -60,6 +64,11 @@ class MemoryPublisher(LanePublisher):
         return not len(self._window)
 
     @override
+    async def failed(self) -> None:
+        await self._ended.wait()
+        self._raise_if_failed()
+
+    @override
     async def close(self) -> None:
         self._unlisten()
         self._changes.stop()
@@ -75,15 +84,25 @@ class MemoryPublisher(LanePublisher):
                 self._store(self._server.streams.get(self._stream))
             except FluxForgeError as failure:
                 self._failure = failure
+                self._ended.set()
 
     def _store(self, stream: MemoryStream | None) -> None:
-        if stream is None or (stream.is_sealed and len(self._window)):
-            found = "is sealed" if stream else "does not exist"
-            raise LaneBrokenError(str(self._lane), f"stream {self._stream} {found}")
+        """Store what the window holds; where it holds nothing, there is nothing to find out."""
+        if not len(self._window):
+            return
+        if stream is None:
+            raise self._moved("does not exist")
+        value, _ = self._server.states.get(str(self._lane), (LaneState().to_json(), 0))
+        raise_if_moved(self._lane, self._epoch, LaneState.from_json(value), stream.last_seq)
         for entry in tuple(self._window):
             last = stream.blocks.get(stream.last_seq)
             self._window.reconcile(stream.last_seq, last.id if last else None)
+            if stream.is_sealed:
+                raise self._moved("is sealed")
             self._is_full = not stream.append(entry.block)
             if self._is_full:
                 break
             self._window.store(entry.seq)
+
+    def _moved(self, found: str) -> LaneMovedError:
+        return LaneMovedError(str(self._lane), f"stream {self._stream} {found}")
