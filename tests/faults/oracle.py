@@ -41,8 +41,8 @@ class Hole:
     first_seq: int | None
     last_seq: int | None
 
-    def explains(self, seq: int, from_ns: int, to_ns: int) -> bool:
-        """Whether it covers a record captured in `from_ns..to_ns`."""
+    def names(self, seq: int, from_ns: int, to_ns: int) -> bool:
+        """Whether it names a record captured in `from_ns..to_ns`."""
         if self.first_seq is not None and self.last_seq is not None:
             return self.first_seq <= seq <= self.last_seq
         return self.from_ns <= from_ns and (self.to_ns is None or to_ns <= self.to_ns)
@@ -72,36 +72,40 @@ class Verdict:
         return not (self.unexplained or self.duplicated or self.disordered or self.misnumbered)
 
 
-def judge(plant: Plant) -> Verdict:
-    """Compare what the numbered collectors of a plant made up with its datasets."""
-    made = {
-        (lane.exchange, *key): count
-        for lane in plant.lanes
-        for key, count in produced(plant.produced_dir / lane.exchange).items()
-    }
-    return judged(plant.base / "processed" / "ccxt", made)
+def judge(plant: Plant, *exchanges: str) -> Verdict:
+    """Compare what the numbered collectors of a plant, or those of some exchanges, made up with its datasets."""
+    names = exchanges or tuple(lane.exchange for lane in plant.lanes)
+    made = {(name, *key): count for name in names for key, count in produced(plant.produced_dir / name).items()}
+    return judged(plant.base / "processed" / "ccxt", made, names)
 
 
-def judged(root: Path, made: dict[Life, Produced]) -> Verdict:
+def judged(root: Path, made: dict[Life, Produced], exchanges: tuple[str, ...]) -> Verdict:
     """Compare what was made up with the datasets below a root."""
     database = duckdb.connect()
-    holes = _holes(database, root)
     verdict = Verdict(made=sum(count.seq for count in made.values()))
     stored: dict[Life, list[tuple[int, int]]] = defaultdict(list)
     for channel, (dataset, number, rows) in _NUMBERS.items():
         for exchange, symbol, boot, seq, found, capture_ns, misnumbered in _rows(database, root / dataset, number):
-            life = (exchange, boot, channel, symbol)
-            verdict.stored += 1
-            verdict.duplicated += max(0, found - rows)
-            verdict.lost += found < rows
-            verdict.unexplained += found < rows
-            verdict.misnumbered += misnumbered
-            if (found != rows or misnumbered) and len(verdict.details) < 50:
-                verdict.details.append(f"{life} seq {seq}: {found} rows, expected {rows}; misnumbered {misnumbered}")
-            stored[life].append((seq, capture_ns))
+            if exchange in exchanges:
+                life = (exchange, boot, channel, symbol)
+                stored[life].append((seq, capture_ns))
+                _count(verdict, f"{life} seq {seq}", found - rows, misnumbered)
+    holes = _holes(database, root)
     for life in sorted({*made, *stored}):
-        _account(verdict, life, made.get(life), stored[life], holes[life[0], life[2], life[3]])
+        exchange, boot, channel, symbol = life
+        seqs = [max(found)[0] for other, found in stored.items() if other[:2] == (exchange, boot)]
+        _account(verdict, life, made.get(life), stored[life], holes[exchange, channel, symbol], max(seqs, default=0))
     return verdict
+
+
+def _count(verdict: Verdict, what: str, surplus: int, misnumbered: int) -> None:
+    verdict.stored += 1
+    verdict.duplicated += max(0, surplus)
+    verdict.lost += surplus < 0
+    verdict.unexplained += surplus < 0
+    verdict.misnumbered += misnumbered
+    if surplus or misnumbered:
+        verdict.details.append(f"{what}: {surplus:+} rows, {misnumbered} of another number")
 
 
 def _rows(database: duckdb.DuckDBPyConnection, root: Path, number: str) -> Iterator[Any]:
@@ -119,31 +123,27 @@ def _account(
     made: Produced | None,
     stored: list[tuple[int, int]],
     holes: list[Hole],
+    newest_seq: int,
 ) -> None:
-    stored = sorted(stored)
     begin_ns, last_seq = 0, 0
-    for seq, capture_ns in stored:
+    for seq, capture_ns in sorted(stored):
         verdict.disordered += capture_ns <= begin_ns
-        _missing(verdict, life, (last_seq + 1, seq - 1), (begin_ns, capture_ns), holes)
+        _missing(verdict, life, range(last_seq + 1, seq), (begin_ns, capture_ns), holes)
         begin_ns, last_seq = capture_ns, seq
-    # What the source had made up after the last that is stored: its process was killed with that in memory.
-    if made is not None:
-        _missing(verdict, life, (last_seq + 1, made.seq), (begin_ns, max(begin_ns, made.at_ns)), holes)
-
-
-def _missing(
-    verdict: Verdict, life: Life, seqs: tuple[int, int], between_ns: tuple[int, int], holes: list[Hole]
-) -> None:
-    first, last = seqs
-    if first > last:
+    if made is None:
         return
-    verdict.lost += last - first + 1
-    unnamed = [seq for seq in range(first, last + 1) if not any(hole.explains(seq, *between_ns) for hole in holes)]
+    # The feeds take turns, so a feed that ends no more than a turn before the others lacks only what came after the
+    # lane's last stored record, which is where the hole of a crash begins.
+    is_tail = last_seq >= newest_seq - 1
+    _missing(verdict, life, range(last_seq + 1, made.seq + 1), (made.at_ns if is_tail else begin_ns, made.at_ns), holes)
+
+
+def _missing(verdict: Verdict, life: Life, seqs: range, between_ns: tuple[int, int], holes: list[Hole]) -> None:
+    unnamed = [seq for seq in seqs if not any(hole.names(seq, *between_ns) for hole in holes)]
+    verdict.lost += len(seqs)
     verdict.unexplained += len(unnamed)
-    if unnamed and len(verdict.details) < 50:
-        verdict.details.append(
-            f"{life}: {len(unnamed)} of {first}..{last} between {between_ns} are not named: {holes[:5]}"
-        )
+    if unnamed:
+        verdict.details.append(f"{life}: {len(unnamed)} of {seqs} between {between_ns} are not named: {holes[:5]}")
 
 
 def _holes(database: duckdb.DuckDBPyConnection, root: Path) -> dict[tuple[str, str, str], list[Hole]]:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults.mode import Runs
-from tests.faults.nemesis import kill_bus, kill_service
-from tests.faults.oracle import audit, judge
+from tests.faults.nemesis import Toll, kill_bus, kill_service
+from tests.faults.oracle import Verdict, audit, judge
 from tests.faults.plant import numbered, running_plant
 from tests.faults.table import FaultTable
 
@@ -36,28 +36,31 @@ async def test_killed_under_load(
         *(one_system(tmp_path / str(i), kills, random.Random(f"{seed}-{i}")) for i in range(systems))
     )
     for name in kills:
-        tolled = [toll[name] for toll, _ in tolls]
-        ready = sum(toll.after_ready for toll in tolled)
-        verdicts = [verdict for _, verdict in tolls]
+        tolled = [toll[name] for toll, _, _ in tolls]
+        # The steady collector is never killed: what its lane lacks was lost by somebody else.
+        verdicts = [shaken if name == "collector" else steady for _, steady, shaken in tolls]
         table.add(
-            fault=f"{name} SIGKILL under load, {ready} of them once it was ready",
+            fault=f"{name} SIGKILL under load ({sum(toll.after_ready for toll in tolled)} once it was ready)",
             runs=sum(toll.kills for toll in tolled),
             lost=sum(verdict.lost for verdict in verdicts),
             duplicated=sum(verdict.duplicated for verdict in verdicts),
             unexplained=sum(verdict.unexplained for verdict in verdicts),
             recoveries_s=[recovery for toll in tolled for recovery in toll.recoveries_s],
         )
-    for _, verdict in tolls:
-        assert verdict.is_explained, verdict.details
+    for _, steady, shaken in tolls:
+        assert steady.is_whole, steady
+        assert shaken.is_explained, shaken
 
 
-async def one_system(base: Path, kills: dict[str, int], chance: random.Random):
+async def one_system(
+    base: Path, kills: dict[str, int], chance: random.Random
+) -> tuple[dict[str, Toll], Verdict, Verdict]:
+    """Kill everything but one collector; return what was done, and how the two lanes came out of it."""
     async with running_plant(base, numbered(base, "steady", "shaken")) as plant:
         steady, shaken = plant.collector("steady"), plant.collector("shaken")
         segmenter, etl = plant.segmenter(), plant.etl()
         for service in (segmenter, steady, shaken, etl):
             await service.start()
-        await plant.until(lambda: plant.stream_end(plant.lanes[1]))
         async with asyncio.TaskGroup() as tasks:
             tolls = {
                 service.kind: tasks.create_task(kill_service(service, kills[service.kind], chance))
@@ -66,7 +69,10 @@ async def one_system(base: Path, kills: dict[str, int], chance: random.Random):
             tolls["nats-server"] = tasks.create_task(kill_bus(plant, kills["nats-server"], chance, pause_s=(0.5, 8.0)))
         await plant.drain(patience_s=600)
         assert plant.crashes() == []
-        verdict = judge(plant)
         report = await audit(plant)
         assert report["balanced"], report["findings"][:20]
-        return {name: task.result() for name, task in tolls.items()}, verdict
+        return (
+            {name: task.result() for name, task in tolls.items()},
+            judge(plant, "steady"),
+            judge(plant, "shaken"),
+        )
