@@ -111,9 +111,10 @@ class PreviousSegment:
 class Manifest:
     """All that is known of a sealed segment. `size_bytes` and `sha256` are of the uncompressed NDJSON; times ns UTC.
 
-    `holes` are stream ranges (inclusive) inside first..last that were truly gone, `hole_ns` for each of them the
-    capture_ns of the block before and of the one after (0: not known), `(n, n - 1)` a block at n that does not follow
-    the one before it; `last_block` is the id of the lane's last block up to here; `final` tells that a `lane_closed` stands at its end. `file` is the object's file name.
+    `holes` are stream ranges (inclusive) inside first..last that were truly gone, or `(n, n - 1)` where the block at n
+    does not follow the one before it; `hole_ns` for each of them the capture_ns of the block before and of the one
+    after (0: not known). `last_block` is the id of the lane's last block up to here; `final` tells that a `lane_closed`
+    stands at its end. `file` is the object's file name.
     """
 
     name: str
