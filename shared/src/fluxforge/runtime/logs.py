@@ -1,6 +1,7 @@
 """Logs: one structured line per event on stderr; JSON for machines, colours for a person at a terminal.
 
-Stdout is left alone: a service prints nothing there but its final status. Lines of other libraries take the same form.
+Stdout is left alone: a service prints nothing there but its final status. Lines of other libraries take the same form,
+but none is above a warning: what ends the process, or needs somebody, is an error of ours and said once.
 """
 
 import logging
@@ -37,7 +38,7 @@ def configure(service: str, *, level: str, log_format: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
+            foreign_pre_chain=[*shared, _demote],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
         )
     )
@@ -52,6 +53,12 @@ def _bind_service(service: str) -> Processor:
         return event
 
     return bind
+
+
+def _demote(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    if event["level"] in {"error", "critical"}:
+        event["level"] = "warning"
+    return event
 
 
 def _json(event: EventDict, **_options: object) -> str:

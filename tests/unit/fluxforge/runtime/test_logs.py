@@ -53,6 +53,14 @@ def test_other_libraries_take_the_same_form_from_warnings_on(capsys: pytest.Capt
     assert (line["event"], line["level"], line["service"]) == ("slow consumer", "warning", "segmenter")
 
 
+def test_an_error_of_another_library_is_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("segmenter", level="INFO", log_format="json")
+    logging.getLogger("nats").error("encountered error", exc_info=ValueError("theirs"))
+    (line,) = lines(capsys.readouterr().err)
+    assert (line["event"], line["level"]) == ("encountered error", "warning")
+    assert "ValueError: theirs" in str(line["exception"])
+
+
 def test_an_exception_is_part_of_its_line(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("segmenter", level="INFO", log_format="json")
     structlog.get_logger().error("service.crashed", exc_info=ValueError("a bug"))
