@@ -20,7 +20,7 @@ from fluxforge.ports.bus import Bus
 from fluxforge.ports.clock import Clock
 from fluxforge.runtime import logs, telemetry
 from fluxforge.runtime.lifecycle import Shutdown, report, run
-from fluxforge.runtime.notices import give_notice
+from fluxforge.runtime.notices import BusNotices, give_notice
 from fluxforge.runtime.settings import Settings, load
 from fluxforge_collector.ccxt_source.source import CcxtSource
 from fluxforge_collector.collector import Collector
@@ -69,7 +69,7 @@ async def collect(tree: Settings, exchange: str, shard: str, clock: Clock, shutd
     if source is None:
         return
     try:
-        bus = await _unless_ended(shutdown, _connect(options, settings, events))
+        bus = await _unless_ended(shutdown, _connect(options, settings, events, BusNotices(registry)))
         if bus is None:
             return
         try:
@@ -104,11 +104,13 @@ async def _run(
     return collector.status()
 
 
-async def _connect(options: BusOptions, settings: CollectorSettings, events: CollectorEvents) -> Bus:
+async def _connect(
+    options: BusOptions, settings: CollectorSettings, events: CollectorEvents, notices: BusNotices
+) -> Bus:
     failures = 0
     while True:
         try:
-            return await connect(options, name=f"{SERVICE} {settings.lane}")
+            return await connect(options, name=f"{SERVICE} {settings.lane}", changed=notices.changed)
         except BusUnavailableError as error:
             failures += 1
             events.lane_awaited(str(error))

@@ -78,6 +78,7 @@ async def _serve(settings: Settings, worker: Worker, shutdown: "Shutdown") -> No
     from fluxforge.adapters.jetstream import BusOptions, connect  # noqa: PLC0415 - see main
     from fluxforge.domain.status import status_to_json  # noqa: PLC0415 - see main
     from fluxforge.runtime import telemetry  # noqa: PLC0415 - see main
+    from fluxforge.runtime.notices import BusNotices  # noqa: PLC0415 - see main
     from fluxforge.runtime.patience import Patience  # noqa: PLC0415 - see main
     from fluxforge_etl_worker.consume import EtlService  # noqa: PLC0415 - see main
     from fluxforge_etl_worker.events import EtlEvents  # noqa: PLC0415 - see main
@@ -102,7 +103,9 @@ async def _serve(settings: Settings, worker: Worker, shutdown: "Shutdown") -> No
             disabled=sorted(worker.options.disabled),
             delete_after_processing=worker.retirement.sealed,
         )
-        connecting = partial(connect, BusOptions.from_settings(settings.nats), name=_SERVICE)
+        notices = BusNotices(registry)
+        options = BusOptions.from_settings(settings.nats)
+        connecting = partial(connect, options, name=_SERVICE, changed=notices.changed)
         bus = await shutdown.unless_requested(Patience(events).bus(connecting))
         if bus is None:
             return

@@ -15,7 +15,7 @@ from fluxforge.adapters.system_clock import SystemClock
 from fluxforge.domain.errors import UsageError
 from fluxforge.domain.status import status_to_json
 from fluxforge.runtime import lifecycle, logs, telemetry
-from fluxforge.runtime.notices import give_notice
+from fluxforge.runtime.notices import BusNotices, give_notice
 from fluxforge.runtime.patience import Patience
 from fluxforge.runtime.settings import Settings, load
 from fluxforge_segmenter.events import SegmenterEvents
@@ -82,7 +82,9 @@ async def _serve(settings: Settings, own: SegmenterSettings, store: LocalStore, 
             compression=own.compression.value,
             fsync=own.fsync,
         )
-        connecting = partial(connect, BusOptions.from_settings(settings.nats), name=_SERVICE)
+        notices = BusNotices(registry)
+        options = BusOptions.from_settings(settings.nats)
+        connecting = partial(connect, options, name=_SERVICE, changed=notices.changed)
         bus = await shutdown.unless_requested(Patience(events).bus(connecting))
         if bus is None:
             return

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Protocol
 
 from nats.aio.msg import Msg
 from typing_extensions import override
@@ -29,8 +29,18 @@ from fluxforge.ports.lanes import LanePublisher, LaneReader, LaneStates, LaneStr
 _STATUS: Final = "status.>"
 
 
-async def connect(options: BusOptions, *, name: str) -> "JetStreamBus":
+class Changed(Protocol):
+    """Is told whether the connection stands, whenever that may have changed."""
+
+    def __call__(self, *, connected: bool) -> None:
+        """Take note."""
+        ...
+
+
+async def connect(options: BusOptions, *, name: str, changed: Changed | None = None) -> "JetStreamBus":
     """Connect to a bus that is provisioned and syncs what it acknowledges; `name` shows in the server's monitoring.
+
+    `changed` is told once the bus is there, and whenever it goes or returns, until we close.
 
     Raises:
         BusUnavailableError: No server answered.
@@ -44,6 +54,10 @@ async def connect(options: BusOptions, *, name: str) -> "JetStreamBus":
     except BaseException:
         await connection.close()
         raise
+    if changed is not None:
+        tell = changed
+        connection.listen(lambda: None if connection.is_closing else tell(connected=connection.is_connected))
+        tell(connected=True)
     return JetStreamBus(connection, options)
 
 

@@ -93,6 +93,11 @@ class Connection:
         return self.client.is_connected and not self._is_closing
 
     @property
+    def is_closing(self) -> bool:
+        """Whether we are done with it."""
+        return self._is_closing
+
+    @property
     def server_id(self) -> str:
         """The id by which the connected server calls itself."""
         return str(self.client._server_info.get("server_id", ""))  # noqa: SLF001 - nats-py shows it nowhere else
