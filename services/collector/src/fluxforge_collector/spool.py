@@ -9,7 +9,7 @@ import os
 import struct
 import zlib
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -182,6 +182,22 @@ class Spool:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def spooled_blocks(directory: Path) -> Iterator[Block]:
+    """Yield the blocks that stand in a spool, oldest first; nothing is changed, and its collector may work on.
+
+    Files that go meanwhile are left out: their blocks are on the bus.
+    """
+    for path in sorted(directory.glob(f"*{_SUFFIX}")):
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            continue
+        offset = 0
+        while found := _unframe(data, offset):
+            block, offset = found
+            yield block
 
 
 def _frame_size_bytes(block: Block) -> int:
