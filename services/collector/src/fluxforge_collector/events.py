@@ -100,7 +100,7 @@ class CollectorEvents:
 
     def lane_rescued(self, *, records: int) -> None:
         """What could not be sent stands in the spool."""
-        self._log.error("lane.rescued", records=records)
+        self._log.warning("lane.rescued", records=records)
 
 
 class _LaneCounts(Collector):
