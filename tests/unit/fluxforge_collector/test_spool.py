@@ -130,3 +130,12 @@ def test_new_files_are_named_behind_the_old_ones(settings: SpoolSettings) -> Non
     more = chain(2, first=3, after=first[-1].id)
     spool.append(more)
     assert Spool(settings).ids() == [BlockId(BOOT, 3), BlockId(BOOT, 4)]
+
+
+def test_the_directories_it_makes_are_synced_into_their_parents(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(Path(os.readlink(f"/proc/self/fd/{descriptor}"))))
+    Spool(SpoolSettings(tmp_path / "scratch" / "spool" / "lane", 1_000_000))
+    assert {tmp_path, tmp_path / "scratch", tmp_path / "scratch" / "spool"} <= set(synced)

@@ -54,7 +54,8 @@ class Spool:
         self.records = 0
         """Records that stand here and were not handed on yet."""
         try:
-            settings.directory.mkdir(parents=True, exist_ok=True)
+            self._make(settings.directory)
+            self._sync_directory(settings.directory.parent)
             for path in sorted(settings.directory.glob(f"*{_SUFFIX}")):
                 self._adopt(path)
         except OSError as error:
@@ -174,14 +175,22 @@ class Spool:
         if self._settings.fsync:
             os.fsync(descriptor)
 
-    def _sync_directory(self) -> None:
+    def _sync_directory(self, directory: Path | None = None) -> None:
         if not self._settings.fsync:
             return
-        descriptor = os.open(self._settings.directory, os.O_RDONLY)
+        descriptor = os.open(directory or self._settings.directory, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+    def _make(self, directory: Path) -> None:
+        """Make a directory and its parents, durably: a file in one that is not synced goes with it in a power cut."""
+        if directory.is_dir():
+            return
+        self._make(directory.parent)
+        directory.mkdir(exist_ok=True)
+        self._sync_directory(directory.parent)
 
 
 def spooled_blocks(directory: Path) -> Iterator[Block]:
