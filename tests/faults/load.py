@@ -4,7 +4,7 @@ Every record of a feed carries its own seq as its content: a trade's id, a ticke
 What was made up to the end of a life stands in a mapped file, which outlives a SIGKILL: (seq, stamp) of each feed.
 
 The exchange's `options` tell the rest: `rate_hz` records per second of all feeds together (0: none), `bulk` feeds of
-records padded to `bulk_bytes`, `produced` the directory of those files.
+records padded to `bulk_bytes` or to each of `bulk_sizes` in turn, `produced` the directory of those files.
 """
 
 import asyncio
@@ -104,11 +104,12 @@ class NumberedSource:
         (directory / f"{boot}.feeds").write_bytes(orjson.dumps([[h.key.channel, h.key.symbol] for h in handles]))
         with seqs.open("r+b") as file:
             mapped = mmap.mmap(file.fileno(), 0)
-        padding = "x" * self._options.get("bulk_bytes", 1_000)
+        sizes = self._options.get("bulk_sizes") or [self._options["bulk_bytes"]]
+        paddings = cycle(["x" * size for size in sizes])
         for position, handle in cycle(enumerate(handles)):
             at_ns = sink.now()
             seq = handle.seq + 1
-            data = _DATA[handle.key.channel](seq, padding)
+            data = _DATA[handle.key.channel](seq, next(paddings) if handle.key.channel == BULK else "")
             sink.record(handle, data, exchange_ms=at_ns // 1_000_000, at_ns=at_ns, conn=1)
             _SLOT.pack_into(mapped, position * _SLOT.size, handle.seq, at_ns)
             yield

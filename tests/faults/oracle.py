@@ -153,7 +153,7 @@ def _holes(database: duckdb.DuckDBPyConnection, root: Path) -> dict[tuple[str, s
     query = (
         "SELECT exchange, channel, symbol, event, from_ns, to_ns, first_seq, last_seq FROM "
         f"read_parquet('{root}/coverage/**/*.parquet', hive_partitioning = false) "
-        "WHERE event IN ('crash', 'dropped', 'lost')"
+        "WHERE event IN ('crash', 'dropped', 'lost', 'rejected')"
     )
     for exchange, channel, symbol, *rest in database.execute(query).fetchall():
         found[exchange, channel, symbol].append(Hole(*rest))

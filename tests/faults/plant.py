@@ -75,7 +75,11 @@ class Service:
                 stdout=PIPE,
                 stderr=log,
                 cwd=ROOT,
-                env={**os.environ, "PYTHONPATH": str(ROOT), **self._environment},
+                env={
+                    **os.environ,
+                    "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
+                    **self._environment,
+                },
             )
         return self.process
 
@@ -152,6 +156,8 @@ class Plant:
         self.config = base / "config.yaml"
         self.config.write_text(yaml.safe_dump(tree))
         self.services: dict[str, Service] = {}
+        self.is_supervised = False
+        """Whether a service that ends by itself is started again; else it fails the test at once."""
 
     @property
     def lanes(self) -> list[Lane]:
@@ -184,7 +190,8 @@ class Plant:
         """Poll until a condition holds; return how long that took."""
         begin = time.monotonic()
         async with asyncio.timeout(patience_s):
-            while not await condition():  # noqa: ASYNC110 - processes and files have no event
+            while not await condition():
+                self._check()
                 await asyncio.sleep(_POLL_S)
         return time.monotonic() - begin
 
@@ -249,6 +256,11 @@ class Plant:
                 service.signal(signal.SIGCONT)
                 sys.stderr.write(service.tail() + "\n")
                 await service.kill()
+
+    def _check(self) -> None:
+        for service in self.services.values():
+            failed = service.process is not None and service.process.returncode in {1, 2}
+            assert self.is_supervised or not failed, service.tail()
 
     def _of(self, kind: str) -> list[Service]:
         return [s for s in self.services.values() if s.kind == kind and s.process is not None]

@@ -57,6 +57,7 @@ async def one_system(
 ) -> tuple[dict[str, Toll], Verdict, Verdict]:
     """Kill everything but one collector; return what was done, and how the two lanes came out of it."""
     async with running_plant(base, numbered(base, "steady", "shaken")) as plant:
+        plant.is_supervised = True
         steady, shaken = plant.collector("steady"), plant.collector("shaken")
         segmenter, etl = plant.segmenter(), plant.etl()
         for service in (segmenter, steady, shaken, etl):
