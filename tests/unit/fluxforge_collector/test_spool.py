@@ -136,6 +136,6 @@ def test_the_directories_it_makes_are_synced_into_their_parents(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced = []
-    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(Path(os.readlink(f"/proc/self/fd/{descriptor}"))))
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(Path(f"/proc/self/fd/{descriptor}").readlink()))
     Spool(SpoolSettings(tmp_path / "scratch" / "spool" / "lane", 1_000_000))
     assert {tmp_path, tmp_path / "scratch", tmp_path / "scratch" / "spool"} <= set(synced)
