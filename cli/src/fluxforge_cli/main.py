@@ -7,6 +7,7 @@ import typer
 
 from fluxforge.domain.errors import FluxForgeError, UsageError
 from fluxforge_cli import config, etl
+from fluxforge_cli.audit import audit
 from fluxforge_cli.collect import collect
 from fluxforge_cli.demo import demo
 from fluxforge_cli.health import health
@@ -31,6 +32,7 @@ app.command(rich_help_panel=_SYSTEM)(demo)
 app.command(rich_help_panel=_SYSTEM)(up)
 app.command(rich_help_panel=_LOOK)(query)
 app.command(rich_help_panel=_LOOK)(segments)
+app.command(rich_help_panel=_LOOK)(audit)
 app.command(rich_help_panel=_LOOK)(health)
 app.command(rich_help_panel=_SERVICES)(collect)
 app.command(rich_help_panel=_SERVICES)(segment)

@@ -1,0 +1,156 @@
+"""Flight: what of the lanes stands on the bus beyond what is sealed, and in spools on this machine. Reads alone."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from fluxforge.adapters.embedded_nats import running_url
+from fluxforge.adapters.jetstream import BusOptions, connect
+from fluxforge.domain.block import Block
+from fluxforge.domain.errors import (
+    BusUnavailableError,
+    ConfigurationError,
+    DurabilityError,
+    FatalError,
+    NameRefusedError,
+    RecordError,
+)
+from fluxforge.domain.lane import Lane
+from fluxforge.domain.record import CONTROL_CHANNEL
+from fluxforge.ports.bus import Bus
+from fluxforge.runtime.settings import Settings
+from fluxforge_cli.account.audit.books import InFlight, Said
+from fluxforge_cli.account.audit.findings import FeedId
+from fluxforge_cli.account.audit.ranges import Ranges, union
+from fluxforge_cli.account.audit.said import said_in_lines
+from fluxforge_collector.spool import spooled_blocks
+
+_CONNECT_S: Final = 5.0
+_BLOCKS_MAX: Final = 256
+_WAIT_S: Final = 2.0
+_UNDECIDED: Final = "undecided-*"
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What of one lane was seen, block by block."""
+
+    seqs: dict[FeedId, list[tuple[int, int]]] = field(default_factory=dict)
+    aside: dict[FeedId, list[tuple[int, int]]] = field(default_factory=dict)
+    said: list[Said] = field(default_factory=list)
+    sealing: str | None = None
+    is_known: bool = False
+
+    def add(self, block: Block, *, aside: bool = False) -> None:
+        """Take in a block by its headers; only control records are read."""
+        seqs = self.aside if aside else self.seqs
+        for feed in block.feeds:
+            one = FeedId(block.id.boot, feed.channel, feed.symbol)
+            seqs.setdefault(one, []).append((feed.first_seq, feed.last_seq))
+        if not aside and any(feed.channel == CONTROL_CHANNEL for feed in block.feeds):
+            self.said += said_in_lines(block.payload.splitlines())
+
+    def result(self) -> InFlight:
+        """Return what was seen."""
+        return InFlight(_united(self.seqs), _united(self.aside), tuple(self.said), self.sealing, self.is_known)
+
+
+@dataclass(frozen=True, slots=True)
+class Flight:
+    """What is in flight, by lane; `bus` and `spool`: whether they could be looked at."""
+
+    lanes: Mapping[Lane, InFlight] = field(default_factory=dict)
+    bus: bool = False
+    spool: bool = False
+
+
+async def in_flight(settings: Settings) -> Flight:
+    """Return what stands in spools and on the bus and is not sealed yet: spools first, since their blocks move on."""
+    seen: dict[Lane, _Seen] = {}
+    spools = settings.ingestion.spool_dir or settings.storage.scratch_dir / "spool"
+    has_spools = await asyncio.to_thread(_look_at_spools, spools, seen)
+    flight = Flight(spool=has_spools)
+    try:
+        async with asyncio.timeout(_CONNECT_S):
+            bus = await _connect(settings)
+    except (BusUnavailableError, ConfigurationError, DurabilityError, TimeoutError):
+        bus = None
+    if bus is not None:
+        try:
+            await _look_at_bus(bus, seen)
+            flight = replace(flight, bus=True)
+        except (BusUnavailableError, FatalError):
+            pass  # it went away: what was seen so far is in flight all the same
+        finally:
+            await bus.close()
+    return replace(flight, lanes={lane: one.result() for lane, one in seen.items()})
+
+
+async def _connect(settings: Settings) -> Bus | None:
+    nats = settings.nats
+    if not nats.servers:
+        url = running_url(settings.nats_dir)
+        if url is None:
+            return None
+        nats = nats.model_copy(update={"servers": (url,)})
+    return await connect(BusOptions.from_settings(nats), name="fluxforge-audit")
+
+
+async def _look_at_bus(bus: Bus, seen: dict[Lane, _Seen]) -> None:
+    for lane in sorted({*await bus.states.lanes(), *await bus.streams.lanes()}):
+        one = seen.setdefault(lane, _Seen())
+        versioned = await bus.states.get(lane)
+        if versioned is None:
+            continue
+        state = versioned.state
+        for epoch in await bus.streams.epochs(lane):
+            info = await bus.streams.info(lane, epoch)
+            after = state.sealed_seq if epoch == state.epoch else 0
+            if info is not None and epoch >= state.epoch and info.last_seq > after:
+                await _read(bus, lane, epoch, max(after + 1, info.first_seq), info.last_seq, one)
+        one.sealing = state.sealing.name if state.sealing else None
+        one.is_known = True
+
+
+async def _read(bus: Bus, lane: Lane, epoch: int, first: int, last: int, seen: _Seen) -> None:
+    reader = bus.reader(lane, epoch, from_seq=first)
+    try:
+        reached = first - 1
+        while reached < last:
+            blocks = await reader.fetch(blocks_max=_BLOCKS_MAX, wait_s=_WAIT_S)
+            if not blocks:
+                return
+            for stored in blocks:
+                seen.add(stored.block)
+            reached = blocks[-1].stream_seq
+    finally:
+        await reader.close()
+
+
+def _look_at_spools(root: Path, seen: dict[Lane, _Seen]) -> bool:
+    if not root.is_dir():
+        return False
+    for folder in sorted(root.iterdir()):
+        try:
+            lane = Lane.parse(folder.name)
+        except NameRefusedError:
+            continue
+        one = seen.setdefault(lane, _Seen())
+        _add(one, spooled_blocks(folder), aside=False)
+        for undecided in sorted(folder.glob(_UNDECIDED)):
+            _add(one, spooled_blocks(undecided), aside=True)
+    return True
+
+
+def _add(seen: _Seen, blocks: Iterable[Block], *, aside: bool) -> None:
+    try:
+        for block in blocks:
+            seen.add(block, aside=aside)
+    except RecordError:
+        return  # not ours: what stands behind it cannot be told apart
+
+
+def _united(seqs: Mapping[FeedId, Iterable[tuple[int, int]]]) -> dict[FeedId, Ranges]:
+    return {feed: union(ranges) for feed, ranges in seqs.items()}

@@ -1,0 +1,141 @@
+"""Ledger: the simulator's record of what it sent, and what the datasets hold of it; reads both."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import orjson
+
+from fluxforge.domain.control import SOUND_EVENTS, UNSOUND_EVENTS
+from fluxforge.domain.instrument import symbol_id
+from fluxforge.domain.lane import Lane, shard_of
+from fluxforge.runtime.settings import Settings
+from fluxforge_cli.account.audit.close import Audit, home
+from fluxforge_cli.account.audit.findings import in_order
+from fluxforge_cli.account.audit.said import CRASH, LOST, WHOLE_LANE
+from fluxforge_cli.account.audit.sent import Comparison, FeedHole, FeedName, StoredTrade
+from fluxforge_cli.datasets import open_datasets
+from fluxforge_cli.stores import output_store
+
+if TYPE_CHECKING:
+    import duckdb
+
+_SENT: Final = frozenset({"data", "snapshot"})
+_VIEWS: Final = {"orderbook": "books", "ticker": "ticker"}
+_TRADES: Final = "trades"
+_HOLES: Final = frozenset({*(event.value for event in UNSOUND_EVENTS), "rejected", CRASH, LOST})
+_FIRST: Final = (CRASH, LOST, "dropped", "rejected", "gap", "stalled", "disconnected")
+_FOREVER_NS: Final = 1 << 62
+
+Sent = tuple[dict[FeedName, list[int]], dict[FeedName, dict[str, list[int]]]]
+"""When frames of each feed were sent; and when each trade id was, of each trades feed. ns UTC, rising."""
+
+
+def against_ledger(audit: Audit, ledger: Path, settings: Settings, lanes: Collection[Lane]) -> Audit:
+    """Return the audit with what a ledger says added; `lanes`: of these alone."""
+    with ledger.open("rb") as lines:
+        frames, trades = read_sent(lines)
+    database = open_datasets(output_store(settings).base_dir / settings.storage.paths.processed_dir)
+    lane_of = dict(_lanes_of({*frames, *trades}, (Lane.parse(one.lane) for one in audit.lanes)))
+    wanted = {str(home(lane)) for lane in lanes}
+    compared = Comparison(lane_of, read_holes(database, {*frames, *trades}))
+    for feed, sent_ns in frames.items():
+        if not wanted or lane_of.get(feed) in wanted:
+            compared.frames(feed, sent_ns, _captured(database, feed))
+    has_rescue = any(one.rescue for one in audit.lanes)
+    for feed, by_id in trades.items():
+        if not wanted or lane_of.get(feed) in wanted:
+            compared.trades(feed, by_id, _stored(database, feed), is_marked_alone=not has_rescue)
+    found = compared.result()
+    return replace(audit, findings=in_order((*audit.findings, *found.findings)), explained=found.explained)
+
+
+def read_sent(lines: Iterable[bytes]) -> Sent:
+    """Return what a ledger's lines say was sent of books (their REST snapshots, too), tickers and trades."""
+    frames: defaultdict[FeedName, list[int]] = defaultdict(list)
+    trades: defaultdict[FeedName, dict[str, list[int]]] = defaultdict(dict)
+    for text in lines:
+        entry = orjson.loads(text)
+        channel, symbol, kind = entry["channel"], entry["symbol"], entry["kind"]
+        if symbol is None or not (kind in _SENT or (kind == "rest" and channel == "orderbook")):
+            continue
+        feed = (entry["exchange"], channel, symbol_id(symbol))
+        if channel == _TRADES:
+            for trade_id in entry["key"]:
+                trades[feed].setdefault(str(trade_id), []).append(entry["sent_ns"])
+        elif channel in _VIEWS:
+            frames[feed].append(entry["sent_ns"])
+    return {feed: sorted(times) for feed, times in frames.items()}, dict(trades)
+
+
+def read_holes(
+    database: "duckdb.DuckDBPyConnection", feeds: Iterable[FeedName]
+) -> dict[FeedName, tuple[FeedHole, ...]]:
+    """Return the holes of each feed, those that tell most first.
+
+    One that nobody closed ends when the feed was next sound.
+    """
+    rows = database.execute(
+        "SELECT exchange, channel, symbol, coalesce(hole, boot || ':' || event || ':' || seq), event, from_ns, to_ns "
+        "FROM all_coverage ORDER BY from_ns, seq"
+    ).fetchall()
+    sound: defaultdict[FeedName, list[int]] = defaultdict(list)
+    told: defaultdict[FeedName, dict[str, list[FeedHole]]] = defaultdict(lambda: defaultdict(list))
+    for exchange, channel, symbol, hole, event, from_ns, to_ns in rows:
+        feed = (str(exchange), str(channel), str(symbol))
+        if event in SOUND_EVENTS and to_ns is not None:
+            sound[feed].append(to_ns)
+        if event in _HOLES or event in SOUND_EVENTS:
+            told[feed][hole].append(FeedHole(str(event), from_ns, -1 if to_ns is None else to_ns))
+    found = {}
+    for feed in feeds:
+        whole_lane = (feed[0], WHOLE_LANE, WHOLE_LANE)
+        told_of = [*told[feed].values(), *told[whole_lane].values()]
+        holes = [hole for rows_of in told_of for hole in _folded(rows_of, sorted(sound[feed]))]
+        found[feed] = tuple(sorted(holes, key=lambda hole: (_rank(hole.event), hole.from_ns)))
+    return found
+
+
+def _folded(rows: Sequence[FeedHole], sound: Sequence[int]) -> Iterator[FeedHole]:
+    begun = [row for row in rows if row.event in _HOLES]
+    if not begun:
+        return
+    from_ns, to_ns = min(row.from_ns for row in rows), max(row.to_ns for row in rows)
+    if to_ns < 0:
+        to_ns = next((at for at in sound if at > from_ns), _FOREVER_NS)
+    yield FeedHole(begun[0].event, from_ns, to_ns)
+
+
+def _rank(event: str) -> int:
+    return _FIRST.index(event) if event in _FIRST else len(_FIRST)
+
+
+def _captured(database: "duckdb.DuckDBPyConnection", feed: FeedName) -> list[int]:
+    exchange, channel, symbol = feed
+    sql = f"SELECT capture_ns FROM {_VIEWS[channel]} WHERE exchange = ? AND symbol = ? ORDER BY capture_ns"  # noqa: S608 - a name of ours
+    column = database.execute(sql, [exchange, symbol]).fetchnumpy()["capture_ns"]
+    times: list[int] = column.tolist()
+    return times
+
+
+def _stored(database: "duckdb.DuckDBPyConnection", feed: FeedName) -> dict[str, StoredTrade]:
+    exchange, _, symbol = feed
+    rows = database.execute(
+        "SELECT trade_id, count(*), count(*) FILTER (NOT coalesce(resent, false)) FROM all_trades "
+        "WHERE exchange = ? AND symbol = ? AND trade_id IS NOT NULL GROUP BY ALL",
+        [exchange, symbol],
+    ).fetchall()
+    return {str(trade_id): StoredTrade(int(count), int(live)) for trade_id, count, live in rows}
+
+
+def _lanes_of(feeds: Iterable[FeedName], lanes: Iterable[Lane]) -> Iterator[tuple[FeedName, str]]:
+    known = list(lanes)
+    for feed in feeds:
+        exchange, _, symbol = feed
+        for lane in known:
+            index, _, shards = lane.shard.partition("of")
+            if lane.exchange == exchange and shard_of(symbol, int(shards)) == int(index):
+                yield feed, str(lane)
+                break

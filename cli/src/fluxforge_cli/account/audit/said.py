@@ -1,0 +1,78 @@
+"""Said: what control records tell of lost seqs and of the ends of boots, from raw lines or from coverage rows. Pure."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+from fluxforge.domain.control import Control, Event, FeedKey
+from fluxforge.domain.errors import RecordError
+from fluxforge.domain.record import CONTROL_CHANNEL, read_data, read_envelope
+from fluxforge_cli.account.audit.books import Said
+from fluxforge_cli.account.audit.findings import FeedId
+from fluxforge_cli.account.audit.ranges import NONE, Ranges
+
+CRASH: Final = "crash"
+LOST: Final = "lost"
+WHOLE_LANE: Final = "*"
+COVERAGE_COLUMNS: Final = ("channel", "symbol", "hole", "event", "boot", "from_ns", "to_ns")
+LOST_COLUMNS: Final = ("first_seq", "last_seq")
+_NAMING: Final = frozenset({Event.DROPPED.value, Event.REJECTED.value})
+_CONTROL_MARK: Final = b'"channel":"control"'
+
+
+def said_in_lines(lines: Iterable[bytes]) -> Iterator[Said]:
+    """Yield what the control records among these lines say; what cannot be read says nothing."""
+    for line in lines:
+        if _CONTROL_MARK not in line[:200]:
+            continue
+        try:
+            envelope = read_envelope(line)
+            if envelope.channel == CONTROL_CHANNEL:
+                yield from _said(envelope.boot, Control.from_json(read_data(line)), envelope.capture_ns)
+        except RecordError:
+            continue  # it is in quarantine, or will be
+
+
+def _said(boot: str, control: Control, capture_ns: int) -> Iterator[Said]:
+    detail = control.detail or {}
+    lost = _lost(control.event, detail.get("first_seq", detail.get("seq")), detail.get("last_seq", detail.get("seq")))
+    from_ns = capture_ns if control.from_ns is None else control.from_ns
+    for key in control.concerned() or (None,):
+        feed = _feed(boot, key, detail, names=bool(lost))
+        yield Said(control.event.value, boot, feed, lost, from_ns, control.to_ns, control.hole)
+    if control.event is Event.STARTED and control.after:
+        yield Said(CRASH, boot, None, NONE, control.after.capture_ns, capture_ns)
+
+
+def _feed(boot: str, feed: FeedKey | None, detail: Mapping[str, object], *, names: bool) -> FeedId | None:
+    if detail.get("channel") == CONTROL_CHANNEL:
+        return FeedId(boot, CONTROL_CHANNEL, None)
+    return _feed_of(boot, feed.channel if feed else WHOLE_LANE, feed.symbol if feed else WHOLE_LANE, names=names)
+
+
+def _feed_of(boot: str, channel: str, symbol: str, *, names: bool) -> FeedId | None:
+    """Return the feed that is spoken of; seqs that are named of no feed are those of control records."""
+    if channel == CONTROL_CHANNEL or (channel == WHOLE_LANE and names):
+        return FeedId(boot, CONTROL_CHANNEL, None)
+    return None if channel == WHOLE_LANE else FeedId(boot, channel, symbol)
+
+
+def said_in_rows(rows: Iterable[Mapping[str, object]]) -> Iterator[Said]:
+    """Yield what coverage rows say that an audit asks for: columns as in COVERAGE_COLUMNS and LOST_COLUMNS."""
+    for row in rows:
+        event, boot = str(row["event"]), str(row["boot"])
+        lost = _lost(event, row.get("first_seq"), row.get("last_seq"))
+        feed = _feed_of(boot, str(row["channel"]), str(row["symbol"]), names=bool(lost))
+        hole = row["hole"]
+        yield Said(
+            event, boot, feed, lost, _whole(row["from_ns"]), _whole(row["to_ns"]), None if hole is None else str(hole)
+        )
+
+
+def _lost(event: str, first: object, last: object) -> Ranges:
+    if event in _NAMING and isinstance(first, int) and isinstance(last, int) and first <= last:
+        return ((first, last),)
+    return NONE
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) else None

@@ -1,0 +1,61 @@
+"""Taking the books of a configuration: from the spools on this machine, the bus and the stores. Reads, never writes."""
+
+import asyncio
+from collections.abc import Collection
+
+from fluxforge.domain.lane import Lane
+from fluxforge.runtime.settings import Settings
+from fluxforge_cli.account.audit.books import Books, InFlight, LaneBooks
+from fluxforge_cli.account.audit.close import home
+from fluxforge_cli.account.audit.flight import in_flight
+from fluxforge_cli.account.audit.storage import Storage, StoredLane, pool, unknown_parts
+from fluxforge_cli.stores import output_store, segment_store
+
+
+def take(settings: Settings, *, lanes: Collection[Lane] = (), deep: bool = False) -> Books:
+    """Return everything that is to be compared; `lanes`: of these alone, and of their rescue lanes."""
+    storage = Storage(segment_store(settings), output_store(settings), settings.layout)
+    standing = storage.parts_standing()  # before the commits that list them, see there
+    flight = asyncio.run(in_flight(settings))
+    stored = storage.lanes()
+    wanted = {home(lane) for lane in lanes}
+    all_lanes = sorted({*stored, *flight.lanes})
+    chosen = [lane for lane in all_lanes if not wanted or home(lane) in wanted]
+    with pool() as workers:
+        books = []
+        for lane in chosen:
+            one = stored.get(lane, StoredLane())
+            segments = storage.segments(lane, one, deep=deep, workers=workers)
+            known = {*one.manifests, *one.unreadable}
+            strays = [storage.commit(lane, name) for name in sorted(one.committed - known)]
+            books.append(
+                LaneBooks(
+                    lane=lane,
+                    segments=segments,
+                    strays=tuple(stray for stray in strays if stray),
+                    unsealed=tuple(sorted(one.files[name] for name in one.files.keys() - known)),
+                    in_flight=flight.lanes.get(lane, InFlight(is_known=flight.bus)),
+                )
+            )
+    others = [
+        commit
+        for lane in all_lanes
+        for name in _unread(stored.get(lane, StoredLane()), is_chosen=lane in chosen)
+        if (commit := storage.commit(lane, name))
+    ]
+    channels = settings.etl.channels
+    off = {name for name, one in (("ticker", channels.ticker), ("trades", channels.trades)) if not one.enabled}
+    return Books(
+        lanes=tuple(books),
+        unknown_parts=tuple(unknown_parts(standing, (s for one in books for s in one.segments), others)),
+        findings=tuple(storage.findings),
+        bus=flight.bus,
+        spool=flight.spool,
+        keeps_books=channels.orderbook.keep_books and channels.orderbook.enabled,
+        disabled=frozenset(off),
+    )
+
+
+def _unread(stored: StoredLane, *, is_chosen: bool) -> Collection[str]:
+    """Return the segments of a lane whose commits were not read with its segments."""
+    return stored.committed - stored.manifests.keys() if is_chosen else stored.committed
