@@ -98,7 +98,13 @@ class Story:
         return lane_of(self.recording.records, options, final=self.final)
 
 
-def lane_of(records: Sequence[dict[str, Any]], options: EtlOptions, *, final: bool = False) -> Lane:
+def lane_of(
+    records: Sequence[dict[str, Any]],
+    options: EtlOptions,
+    *,
+    final: bool = False,
+    holes: Sequence[tuple[int, int]] = (),
+) -> Lane:
     chosen = Options(
         interval_ns=options.hf_interval_ns,
         durations_s=options.bar_durations_s,
@@ -106,7 +112,7 @@ def lane_of(records: Sequence[dict[str, Any]], options: EtlOptions, *, final: bo
         tolerance_ns=options.tolerance_ns,
         levels_max=options.levels_max,
     )
-    return Lane(records, records[-1]["capture_ns"], final, chosen)
+    return Lane(records, records[-1]["capture_ns"], final, chosen, holes)
 
 
 def book(random: Random, tick: float, best: int) -> tuple[list[list[float]], list[list[float]]]:

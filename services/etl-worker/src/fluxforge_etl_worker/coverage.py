@@ -17,6 +17,7 @@ from fluxforge.domain.control import Control, Event, FeedKey
 from fluxforge.domain.segment import Manifest
 from fluxforge_etl_worker.books import Invalid
 from fluxforge_etl_worker.columns import BookColumns, ControlRow
+from fluxforge_etl_worker.holes import holes_of
 from fluxforge_etl_worker.schemas import COVERAGE
 from fluxforge_etl_worker.tables import constant, integers, names, numbers, strings, timestamps
 
@@ -128,29 +129,36 @@ def crash_rows(rows: Sequence[ControlRow], stopped_before: Iterable[str]) -> lis
 
 
 def lost_rows(manifest: Manifest) -> list[CoverageRow]:
-    """Return a row per stretch of the lane's stream that was gone before it was sealed; `count` is its messages.
+    """Return a row per feed known in the lane for each hole in its stream; `count` is the messages that are gone.
 
-    Only the records around a stretch tell when it was: it lies after the segment before, and at the end of the segment
-    its own end is not known. `boot` names the stream, `seq` the first message.
+    The records around it tell when it was. `boot` names the stream, `seq` the first message.
     """
     stream = manifest.lane.stream(manifest.epoch)
-    begin_ns = manifest.previous.last_capture_ns if manifest.previous else manifest.first_capture_ns
+    feeds = [FeedKey(last.channel, last.symbol) for last in manifest.last_seqs if last.symbol is not None]
     return [
         CoverageRow(
-            feed=WHOLE_LANE,
-            market=WHOLE_LANE.symbol,
+            feed=feed,
+            market=feed.symbol,
             hole=f"{stream}:{first}",
             event=LOST,
-            from_ns=begin_ns,
-            to_ns=None if last == manifest.last else manifest.last_capture_ns,
-            reason=f"messages {first} to {last} of the stream were gone before they were sealed",
+            # Of a lane that begins with a hole nobody knows since when it was captured.
+            from_ns=hole.from_ns or manifest.first_capture_ns or manifest.created_ns,
+            to_ns=hole.to_ns,
+            reason=_reason(first, last),
             detector=ETL,
             count=last - first + 1,
             boot=stream,
             seq=first,
         )
-        for first, last in manifest.holes
+        for (first, last), hole in zip(manifest.holes, holes_of(manifest), strict=True)
+        for feed in sorted(feeds, key=lambda feed: (feed.channel, feed.symbol)) or (WHOLE_LANE,)
     ]
+
+
+def _reason(first: int, last: int) -> str:
+    if last < first:
+        return f"message {first} of the stream does not follow the one before it"
+    return f"messages {first} to {last} of the stream were gone before they were sealed"
 
 
 def invalid_rows(books: BookColumns, invalid: Invalid) -> list[CoverageRow]:

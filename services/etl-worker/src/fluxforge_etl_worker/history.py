@@ -11,8 +11,10 @@ from typing import Final, Self
 import numpy as np
 
 from fluxforge.domain.control import Event
+from fluxforge.domain.segment import Manifest
 from fluxforge_etl_worker.columns import F64, I64, BookColumns, Bools, ControlRow, Instrument, Objects, TradeColumns
 from fluxforge_etl_worker.features.streams import TradeFlow, Updates
+from fluxforge_etl_worker.holes import Hole, closed, holes_of
 
 CONTROL_REACH_NS: Final = 30_000_000_000
 """How much further back control records are kept than data: an open hole is repeated at least this often, so that at
@@ -130,8 +132,9 @@ class History:
     """A lane up to `until_ns`, as far back as windows reach. Times ns UTC.
 
     `until_ns` None: the lane begins with the stretch. `lane_first_ns`: the lane's first capture, where that is near
-    enough to be known. `blind_ns`: up to here nothing is known of any feed. `trades_since`: for each symbol whose
-    trades feed has had a record, when the first one came; 0 where that is longer ago than what is kept.
+    enough to be known. `blind_ns`: up to here nothing is known of any feed; `holes`: where else nothing is.
+    `trades_since`: for each symbol whose trades feed has had a record, when the first one came; 0 where that is longer
+    ago than what is kept.
     """
 
     until_ns: int | None
@@ -140,11 +143,17 @@ class History:
     instruments: Mapping[Instrument, Past] = field(default_factory=dict)
     controls: tuple[ControlRow, ...] = ()
     trades_since: Mapping[str, int] = field(default_factory=dict)
+    holes: tuple[Hole, ...] = ()
 
     @classmethod
     def of_lane_start(cls, first_capture_ns: int) -> Self:
         """Return the history of a lane that begins here: nothing came before."""
         return cls(until_ns=None, lane_first_ns=first_capture_ns)
+
+    def entering(self, manifest: Manifest) -> "History":
+        """Return the history with what the manifest of the segment that follows says of the lane's holes."""
+        before = closed(self.holes, manifest.first_capture_ns) if manifest.records else self.holes
+        return replace(self, holes=before + holes_of(manifest))
 
     def pruned(self, lookback: Lookback) -> "History":
         """Return the history without what no later row reaches; `until_ns` must be known."""
@@ -157,6 +166,7 @@ class History:
             blind_ns=blind_ns if blind_ns is not None and blind_ns > reach_ns else None,
             instruments=_kept({key: past.after(begin_ns, reach_ns) for key, past in self.instruments.items()}),
             controls=tuple(row for row in self.controls if row.capture_ns > reach_ns),
+            holes=tuple(hole for hole in self.holes if hole.ends_after(reach_ns)),
         )
 
     def bars_after_ns(self) -> int | None:

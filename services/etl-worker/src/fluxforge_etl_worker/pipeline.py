@@ -218,7 +218,9 @@ class _SegmentWork:
     @property
     def _lane_work(self) -> LaneWork:
         if self._lane is None:  # the history is read when it is needed: it may still be in the making elsewhere
-            self._lane = LaneWork(self._options, self._before(), is_rescue=self._manifest.lane.is_rescue)
+            self._lane = LaneWork(
+                self._options, self._before().entering(self._manifest), is_rescue=self._manifest.lane.is_rescue
+            )
         return self._lane
 
     def _settle(self, until_ns: int, *, final: bool) -> None:

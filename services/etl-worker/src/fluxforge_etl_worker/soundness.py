@@ -1,9 +1,11 @@
 """Soundness: when a feed of the lane cannot be trusted, told by the lane's control records. Pure.
 
 A feed is unsound from the capture_ns of a record that says so until its `resynced` (books) or `recovered` (any other).
+Where records are gone every feed is, and until it has shown itself: what they said of it may still stand.
 A lane without control records counts as sound from its first record on.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,9 +15,11 @@ import numpy as np
 
 from fluxforge.domain.control import SOUND_EVENTS, UNSOUND_EVENTS, Control, Event, FeedKey
 from fluxforge_etl_worker.columns import I64, Bools, ControlRow, Objects, objects
+from fluxforge_etl_worker.holes import Hole
 
 _FOR_EVER: Final = int(np.iinfo(np.int64).max)
 _EVENTS: Final = UNSOUND_EVENTS | SOUND_EVENTS
+_Change = tuple[int, int, Event]  # when, from when on for bars, what
 
 
 class BookState(StrEnum):
@@ -50,35 +54,60 @@ class FeedSoundness:
         return _touches(self.reach, self.end, start_ns, end_ns)
 
 
-def soundness_of(feed: FeedKey, rows: Iterable[ControlRow], blind_ns: int | None = None) -> FeedSoundness:
-    """Return the soundness of one feed from the lane's control records in order.
+@dataclass(frozen=True, slots=True)
+class BlindSpot:
+    """`[begin, end)`: nothing is known of any feed there, but from what its control records tell before the end."""
 
-    Up to `blind_ns` nothing is known of the lane, so that the feed cannot be trusted there.
+    begin_ns: int
+    end_ns: int
+
+    def covers(self, time_ns: int) -> bool:
+        """Return whether a time lies in it."""
+        return self.begin_ns <= time_ns < self.end_ns
+
+
+def blind_spots(blind_ns: int | None, holes: Iterable[Hole], reach_ns: int) -> list[BlindSpot]:
+    """Return where a lane is not known: up to `blind_ns`, and in its holes and `reach_ns` beyond.
+
+    A feed that is unsound is told of again at the latest `reach_ns` after it was told of last.
     """
+    unknown = [BlindSpot(0, blind_ns + 1)] if blind_ns is not None else []
+    ends = ((hole.from_ns + 1, _FOR_EVER if hole.to_ns is None else hole.to_ns + reach_ns + 1) for hole in holes)
+    return unknown + [BlindSpot(begin_ns, end_ns) for begin_ns, end_ns in ends]
+
+
+def soundness_of(feed: FeedKey, rows: Iterable[ControlRow], blind: Sequence[BlindSpot] = ()) -> FeedSoundness:
+    """Return the soundness of one feed from the lane's control records in order, and from where these are not known."""
     happened = [row for row in rows if row.control.event in _EVENTS and concerns(row.control, feed)]
+    times = [row.capture_ns for row in happened]
+    changes: list[_Change] = []
+    for spot in blind:
+        changes.append((spot.begin_ns, spot.begin_ns, Event.GAP))
+        is_silent = bisect_left(times, spot.begin_ns) == bisect_left(times, spot.end_ns)
+        if is_silent and not any(other.covers(spot.end_ns) for other in blind):
+            changes.append((spot.end_ns, spot.end_ns, Event.RECOVERED))
+    changes += [(row.capture_ns, _reach(row), row.control.event) for row in happened]
+    # Sorting keeps the order of equals: a record at the edge of a blind spot says what holds from there on.
+    return _folded(sorted(changes, key=lambda change: change[0]))
+
+
+def _folded(changes: Iterable[_Change]) -> FeedSoundness:
     begin: list[int] = []
     reach: list[int] = []
     end: list[int] = []
     since: list[int] = []
     states: list[str] = [BookState.SYNCED]
     standing: set[Event] = set()
-    if blind_ns is not None:
-        begin, reach, states, standing = [0], [0], [BookState.SUSPECT], {Event.GAP}
-        if not happened or happened[0].capture_ns > blind_ns:  # an open hole would have been repeated by now
-            end, since = [blind_ns + 1], [blind_ns + 1]
-            states.append(BookState.SYNCED)
-            standing.clear()
-    for row in happened:
-        event = row.control.event
+    for at_ns, reach_ns, event in changes:
         if event in UNSOUND_EVENTS:
             if not standing:
-                begin.append(row.capture_ns)
-                reach.append(_reach(row))
+                begin.append(at_ns)
+                reach.append(reach_ns)
             standing.add(event)
         elif standing:
-            end.append(row.capture_ns)
+            end.append(at_ns)
             standing.clear()
-        since.append(row.capture_ns)
+        since.append(at_ns)
         states.append(_state(standing))
     end += [_FOR_EVER] * (len(begin) - len(end))
     return FeedSoundness(

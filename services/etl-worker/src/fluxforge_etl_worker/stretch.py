@@ -20,7 +20,7 @@ from fluxforge_etl_worker.history import CONTROL_REACH_NS, History, Past, PastTr
 from fluxforge_etl_worker.orderbook import BookStretch, InstrumentRows, TradesView
 from fluxforge_etl_worker.resent import SeenTrades
 from fluxforge_etl_worker.settings import EtlOptions
-from fluxforge_etl_worker.soundness import concerns, soundness_of
+from fluxforge_etl_worker.soundness import FeedSoundness, blind_spots, concerns, soundness_of
 from fluxforge_etl_worker.trades import trades_table
 
 _CELLS_MAX: Final = 2_000_000  # levels of the books held, 16 bytes each
@@ -114,7 +114,7 @@ class LaneWork:
         found = stretch.books_of(past.instrument).candidates(past)
         if found is None or not len(after.updates):
             return
-        book = soundness_of(FeedKey("orderbook", past.instrument.symbol), now.controls, now.blind_ns)
+        book = _soundness(FeedKey("orderbook", past.instrument.symbol), now)
         trades = self._trades_view(after, now)
         rows = InstrumentRows(past.instrument, found, after.updates, book, trades, window, self.options)
         hf, bars = rows.tables()
@@ -125,7 +125,7 @@ class LaneWork:
     def _trades_view(self, past: Past, now: History) -> TradesView:
         """Return what is known of the instrument's trades feed."""
         feed = FeedKey("trades", past.instrument.symbol)
-        soundness = soundness_of(feed, now.controls, now.blind_ns)
+        soundness = _soundness(feed, now)
         since_ns = now.trades_since.get(feed.symbol)
         recovered = np.array(
             [
@@ -180,6 +180,10 @@ def grown(before: History, stretch: Stretch, trades: Mapping[Instrument, PastTra
         pasts[instrument] = past
     controls = (*before.controls, *stretch.controls)
     return replace(before, instruments=pasts, controls=controls, trades_since=since)
+
+
+def _soundness(feed: FeedKey, now: History) -> FeedSoundness:
+    return soundness_of(feed, now.controls, blind_spots(now.blind_ns, now.holes, CONTROL_REACH_NS))
 
 
 def _shown(since_ns: int | None, recovered: I64, after_ns: I64, until_ns: I64) -> Bools:

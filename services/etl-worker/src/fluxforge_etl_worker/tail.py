@@ -17,6 +17,7 @@ from fluxforge.domain.segment import Manifest, PreviousSegment
 from fluxforge_etl_worker.columns import Instrument
 from fluxforge_etl_worker.features.streams import Updates
 from fluxforge_etl_worker.history import CONTROL_REACH_NS, History, Lookback, Past, PastTrades
+from fluxforge_etl_worker.holes import Hole, closed, holes_of
 from fluxforge_etl_worker.resent import SeenTrades
 from fluxforge_etl_worker.settings import EtlOptions
 from fluxforge_etl_worker.tail_columns import batch_of, history_from
@@ -52,6 +53,7 @@ class Tail:
             "first_capture_ns": self.first_capture_ns,
             "last_capture_ns": self.last_capture_ns,
             "lookback": asdict(self.lookback),
+            "holes": [[hole.from_ns, hole.to_ns] for hole in self.history.holes],
             "trades_since": dict(sorted(self.history.trades_since.items())),
         }
         batch = batch_of(self.history)
@@ -77,13 +79,14 @@ class Tail:
                 raise SegmentCorruptError(what, f"version {TAIL_VERSION}", str(about["v"]))
             previous = about["previous"]
             history = history_from(batch, until_ns=about["last_capture_ns"], trades_since=about["trades_since"])
+            holes = tuple(Hole(from_ns, to_ns) for from_ns, to_ns in about.get("holes", ()))  # older ones know of none
             return cls(
                 lane=about["lane"],
                 segment=about["segment"],
                 previous=PreviousSegment(**previous) if previous else None,
                 first_capture_ns=about["first_capture_ns"],
                 lookback=Lookback(**about["lookback"]),
-                history=history,
+                history=replace(history, holes=holes),
             )
         except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
             raise SegmentCorruptError(what, "a tail sidecar", str(error)) from error
@@ -92,6 +95,7 @@ class Tail:
 def tail_at_end(manifest: Manifest, history: History, options: EtlOptions) -> Tail:
     """Return the tail of a segment from the history after it, of which its own records are taken."""
     own_ns = manifest.after_ns
+    own_reach_ns = manifest.last_capture_ns - options.lookback.reach_ns
     end = replace(history, until_ns=manifest.last_capture_ns).pruned(options.lookback)
     pasts = {key: past.after(own_ns, own_ns) for key, past in end.instruments.items()}
     own = History(
@@ -99,6 +103,7 @@ def tail_at_end(manifest: Manifest, history: History, options: EtlOptions) -> Ta
         instruments={key: past for key, past in pasts.items() if past.last or len(past.trades.capture_ns)},
         controls=tuple(row for row in end.controls if row.capture_ns > own_ns),
         trades_since={} if "trades" in options.disabled else _trades_since(manifest, pasts),
+        holes=tuple(hole for hole in holes_of(manifest) if hole.ends_after(own_reach_ns)),
     )
     return Tail(
         lane=str(manifest.lane),
@@ -136,8 +141,18 @@ def history_of(tails: Sequence[Tail], previous: PreviousSegment, options: EtlOpt
         instruments=_joined_pasts([tail.history.instruments for tail in known], options),
         controls=tuple(row for tail in known for row in tail.history.controls),
         trades_since=since,
+        holes=_joined_holes(tails),
     )
     return joined.pruned(options.lookback)
+
+
+def _joined_holes(tails: Iterable[Tail]) -> tuple[Hole, ...]:
+    """Return the holes of all tails: one may end with a record so late that nothing else before it is asked for."""
+    holes: tuple[Hole, ...] = ()
+    for tail in tails:
+        has_records = tail.last_capture_ns > _before(tail)
+        holes = (closed(holes, tail.first_capture_ns) if has_records else holes) + tail.history.holes
+    return holes
 
 
 def _contiguous(tails: Sequence[Tail]) -> list[Tail]:

@@ -61,13 +61,14 @@ def coverage_rows(lane: Lane) -> list[Row]:
         data: dict[str, Any] = record["data"]
         begin = record["capture_ns"] if data["from_ns"] is None else data["from_ns"]
         told = {"hole": data["hole"], "event": data["event"], "to_ns": data["to_ns"], "reason": data["reason"]}
-        told |= {"detector": "collector", "count": data["count"]}
+        told |= {"detector": "collector", "count": data["count"]} | _missing(data)
         rows += [row | told for row in _coverage(record, begin)]
         if data["event"] == "stopped":
             stopped.add(record["boot"])
         after = data.get("after")
         if data["event"] == "started" and after and after["boot"] not in stopped:
             crash = {"event": "crash", "to_ns": record["capture_ns"], "detector": "etl", "count": None}
+            crash |= {"first_seq": None, "last_seq": None}
             rows += [row | crash for row in _coverage(record, after["capture_ns"])]
     for symbol in lane.symbols:
         for update in lane.updates(symbol):
@@ -92,6 +93,13 @@ def _coverage(record: Record, begin: int) -> Iterator[Row]:
             "boot": record["boot"],
             "seq": record["seq"],
         }
+
+
+def _missing(data: dict[str, Any]) -> Row:
+    """Return which seqs a record says are gone."""
+    names = {"dropped": ("first_seq", "last_seq"), "rejected": ("seq", "seq")}.get(data["event"])
+    first, last = (data.get("detail", {}).get(name) for name in names) if names else (None, None)
+    return {"first_seq": first, "last_seq": last}
 
 
 def _keys(record: Record) -> Row:

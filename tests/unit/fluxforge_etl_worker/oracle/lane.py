@@ -81,12 +81,17 @@ class Trade:
 
 @dataclass
 class Lane:
-    """The records of a lane in order, its watermark and whether it is closed."""
+    """The records of a lane in order, its watermark, whether it is closed, and its holes.
+
+    A hole `(a, b)` lost what was between the records at `a` and `b`, so that up to 30 s after `b` only a record that
+    speaks of a feed tells how it stands.
+    """
 
     records: Sequence[Record]
     upper_ns: int
     final: bool = False
     options: Options = field(default_factory=Options)
+    holes: Sequence[Stretch] = ()
     _by_channel: dict[str, list[Record]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -108,12 +113,24 @@ class Lane:
             if feed in (named := named_feeds(record)) or not named or _replaces(record)
         ]
 
+    def changes(self, feed: Feed) -> list[tuple[int, str]]:
+        """Return what made a feed unsound or sound, and when; a hole as the gap it may be and its end."""
+        told = [(record["capture_ns"], record["data"]["event"]) for record in self.concerning(feed)]
+        told = [(at, event) for at, event in told if event in UNSOUND | SOUND]
+        blind = [(before + 1, after + 30 * NS + 1) for before, after in self.holes]
+        found: list[tuple[int, str]] = []
+        for begin, end in blind:
+            found.append((begin, "gap"))
+            silent = all(not begin <= at < end for at, _ in told)
+            if silent and all(not other <= end < last for other, last in blind):
+                found.append((end, "recovered"))
+        return sorted(found + told, key=lambda change: change[0])
+
     def stretches(self, feed: Feed) -> list[Stretch]:
         """Return the stretches `[begin, end)` in which a feed is unsound."""
         found: list[Stretch] = []
         begin: int | None = None
-        for record in self.concerning(feed):
-            at, event = record["capture_ns"], record["data"]["event"]
+        for at, event in self.changes(feed):
             if event in UNSOUND and begin is None:
                 begin = at
             elif event in SOUND and begin is not None:
@@ -132,13 +149,12 @@ class Lane:
 
     def state_at(self, feed: Feed, at: int) -> str:
         standing: set[str] = set()
-        for record in self.concerning(feed):
-            if record["capture_ns"] > at:
+        for when, event in self.changes(feed):
+            if when > at:
                 break
-            event = record["data"]["event"]
             if event in UNSOUND:
                 standing.add(event)
-            elif event in SOUND:
+            else:
                 standing.clear()
         return "stale" if "stalled" in standing else "suspect" if standing else "synced"
 
