@@ -1,0 +1,52 @@
+"""What runs in a process of its own while its disk fails or its power is cut: each starts the way it always starts."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from fluxforge.domain.block import Block
+from fluxforge.runtime.settings import load
+from fluxforge_collector import spool as spool_module
+from fluxforge_collector.settings import SpoolSettings
+from fluxforge_collector.spool import Spool
+from fluxforge_etl_worker.folder import run_folder
+from fluxforge_segmenter.main import main as segmenter
+from tests.traffic import Traffic
+
+SPOOL_FILE_BYTES_MAX = 2_000
+ROUNDS = 3
+
+
+def seal(config: str) -> int:
+    """Run a segmenter until its standard input ends."""
+    return segmenter(["--config", config, "--parent-pipe"])
+
+
+def commit(config: str) -> int:
+    """Process what stands in a folder."""
+    summary = run_folder(load(Path(config)))
+    print(summary, flush=True)
+    return 0 if not summary.dead else 3
+
+
+def spooled_rounds() -> Sequence[Sequence[Block]]:
+    """Return what `spool` appends, call by call."""
+    traffic = Traffic()
+    return [[traffic.block() for _ in range(size)] for size in (2, 3, 1) * ROUNDS]
+
+
+def spool(folder: str, journal: str) -> int:
+    """Append to a spool and retire from it; the journal says which calls were begun and which returned."""
+    spool_module._FILE_BYTES_MAX = SPOOL_FILE_BYTES_MAX  # so that there are several files
+    with Path(journal).open("ab", buffering=0) as told:
+        spool = Spool(SpoolSettings(Path(folder), 10**8))
+        for number, blocks in enumerate(spooled_rounds()):
+            told.write(b"appending %d\n" % number)
+            spool.append(blocks)
+            told.write(b"appended %d\n" % number)
+            if number % ROUNDS == 1:
+                while spool.next() is not None:
+                    pass
+                told.write(b"retiring %d\n" % number)
+                spool.retire([block.id for block in blocks[-1:]])
+                told.write(b"retired %d\n" % number)
+    return 0
