@@ -46,6 +46,7 @@ class FaultProxy:
         self._is_away = False
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
+        self._clients: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -73,6 +74,11 @@ class FaultProxy:
         self._answers = asyncio.Event()
         self._answers.set()
 
+    def say(self, words: bytes) -> None:
+        """Say something in the server's place, on every connection of a client."""
+        for writer in tuple(self._clients):
+            writer.write(words)
+
     def cut(self) -> None:
         """Cut every connection; what was held is lost."""
         for writer in tuple(self._writers):
@@ -98,6 +104,7 @@ class FaultProxy:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._tasks.add(asyncio.current_task())
         self._writers.add(writer)
+        self._clients.add(writer)
         try:
             if self._is_away:
                 raise ConnectionRefusedError
@@ -105,6 +112,7 @@ class FaultProxy:
         except OSError:
             writer.transport.abort()
             self._writers.discard(writer)
+            self._clients.discard(writer)
             self._tasks.discard(asyncio.current_task())
             return
         self.connections += 1
@@ -113,6 +121,7 @@ class FaultProxy:
             await asyncio.gather(self._ask(reader, up_writer, writer), self._answer(up_reader, writer))
         for each in (writer, up_writer):
             self._writers.discard(each)
+            self._clients.discard(each)
             each.transport.abort()
         self._tasks.discard(asyncio.current_task())
 
