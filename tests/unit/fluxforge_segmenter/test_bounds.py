@@ -43,6 +43,6 @@ def test_the_stream_gives_up_what_is_sealed_for_longer_than_the_grace_or_fills_i
 
 
 def test_recent_is_what_could_be_put_again() -> None:
-    assert [recent.last for recent in still_recent(STATE, info(1, 50))] == [10, 20, 30]
-    assert [recent.last for recent in still_recent(STATE, info(11, 50))] == [20, 30]
-    assert [recent.last for recent in still_recent(STATE, info(12, 50))] == [30]
+    assert [recent.last for recent in still_recent(STATE, {1: info(1, 50)})] == [10, 20, 30]
+    assert [recent.last for recent in still_recent(STATE, {1: info(11, 50)})] == [20, 30]
+    assert [recent.last for recent in still_recent(STATE, {1: info(12, 50)})] == [30]

@@ -1,8 +1,9 @@
 """One sealer per lane."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from typing import TypeVar
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -11,24 +12,31 @@ from structlog.testing import capture_logs
 from fluxforge.adapters.memory.bus import MemoryBus
 from fluxforge.adapters.memory.clock import ManualClock
 from fluxforge.adapters.memory.server import MemoryServer
-from fluxforge.adapters.system_clock import SystemClock
-from fluxforge.domain.errors import FencedError, LaneBrokenError
-from fluxforge.ports.clock import Clock
+from fluxforge.domain.errors import FencedError
 from fluxforge.runtime.patience import Patience
 from fluxforge_segmenter.events import SegmenterEvents
 from fluxforge_segmenter.hold import LaneHold
 from tests.traffic import LANE
 
+Held = TypeVar("Held")
 
-async def take(bus: MemoryBus, holder: str, *, ttl_s: float = 10, clock: Clock | None = None) -> LaneHold:
+
+async def offered(
+    bus: MemoryBus, holder: str, *, above: int = 0, is_wanted: Callable[[], bool] = lambda: True
+) -> LaneHold | None:
     events = SegmenterEvents(CollectorRegistry())
-    clock = clock or SystemClock()
     return await LaneHold.take(
-        bus, LANE, holder=holder, lease_ttl_s=ttl_s, clock=clock, patience=Patience(events), events=events
+        bus, LANE, holder=holder, above=above, patience=Patience(events), events=events, is_wanted=is_wanted
     )
 
 
-async def awaiting(taking: Coroutine[None, None, LaneHold]) -> "asyncio.Task[LaneHold]":
+async def take(bus: MemoryBus, holder: str, *, above: int = 0) -> LaneHold:
+    hold = await offered(bus, holder, above=above)
+    assert hold is not None
+    return hold
+
+
+async def awaiting(taking: Coroutine[None, None, Held]) -> "asyncio.Task[Held]":
     """Return the task once it waits for the lease of somebody else."""
     with capture_logs() as logs:
         task = asyncio.ensure_future(taking)
@@ -61,26 +69,35 @@ async def test_taking_a_lane_writes_our_name_and_nothing_else(bus: MemoryBus) ->
     assert hold.owner.endswith("-one")
 
 
-async def test_a_lane_whose_holder_lives_is_refused(bus: MemoryBus) -> None:
-    first = await take(bus, "one")
-    clock = ManualClock()
-    waiting = await awaiting(take(bus, "two", clock=clock))
-    clock.advance(13_000_000_000)
-    with pytest.raises(FencedError, match="another segmenter renews its lease"):
-        await waiting
-    assert await owner(bus) == first.owner
-
-
-async def test_the_lease_of_a_dead_holder_is_waited_for() -> None:
+async def test_a_standby_waits_however_long_the_holder_lives_and_takes_over_when_it_dies() -> None:
     clock = ManualClock(monotonic_ns=1)
     bus = MemoryBus(MemoryServer(clock=clock))
     await bus.states.create(LANE)
-    dead = await take(bus, "one", clock=clock)
-    waiting = await awaiting(take(bus, "two", clock=clock))
-    assert await owner(bus) == dead.owner
+    first = await take(bus, "one")
+    waiting = await awaiting(take(bus, "two"))
+    revision = first._lease_revision
+    for _ in range(20):
+        clock.advance(9_000_000_000)
+        revision = await bus.leases.renew(f"segmenter-{LANE}", "one", revision)
+    assert not waiting.done()
+    assert await owner(bus) == first.owner
     clock.advance(11_000_000_000)
-    heir = await waiting
+    heir = await asyncio.wait_for(waiting, 60)
     assert await owner(bus) == heir.owner
+
+
+async def test_a_standby_that_is_not_wanted_any_more_ends_without_the_lane(bus: MemoryBus) -> None:
+    first = await take(bus, "one")
+    wanted = [True]
+    waiting = await awaiting(offered(bus, "two", is_wanted=lambda: bool(wanted)))
+    wanted.clear()
+    assert await asyncio.wait_for(waiting, 60) is None
+    assert await owner(bus) == first.owner
+
+
+async def test_owners_are_numbered_above_all_that_left_a_trace(bus: MemoryBus) -> None:
+    hold = await take(bus, "one", above=1000)
+    assert hold.owner == "1001-one"
 
 
 async def test_a_lease_that_was_given_back_is_free_at_once(bus: MemoryBus) -> None:
@@ -111,8 +128,46 @@ async def test_a_lease_that_expired_unseen_is_taken_again_unless_somebody_else_d
         await keeping
 
 
-async def test_a_lane_without_a_state_cannot_be_taken_and_its_lease_is_given_back() -> None:
+async def test_one_that_lost_the_lane_and_its_lease_unseen_is_told_when_it_renews(bus: MemoryBus) -> None:
+    zombie = await take(bus, "one")
+    bus.server.leases.clear()
+    heir = await take(bus, "two")
+    await heir.release()
+    with pytest.raises(FencedError, match=f"owner is {heir.owner}"):
+        await asyncio.wait_for(zombie.keep(0.03), 60)
+
+
+async def test_confirming_finds_out_what_became_of_the_lane(bus: MemoryBus) -> None:
+    hold = await take(bus, "one")
+    assert await hold.confirm() == hold.state
+    bus.server.leases.clear()
+    heir = await take(bus, "two")
+    with pytest.raises(FencedError, match=f"owner is {heir.owner}"):
+        await hold.confirm()
+    bus.server.states.clear()
+    with pytest.raises(FencedError, match="owner is nobody"):
+        await heir.confirm()
+
+
+async def test_a_lane_with_neither_state_nor_stream_is_gone_and_its_lease_given_back() -> None:
     bus = MemoryBus()
-    with pytest.raises(LaneBrokenError, match="its key is gone"):
-        await take(bus, "one")
+    assert await offered(bus, "one") is None
     assert bus.server.leases == {}
+
+
+async def test_a_lane_with_a_stream_gets_the_key_that_the_bus_lost() -> None:
+    bus = MemoryBus()
+    await bus.streams.create(LANE, 3)
+    hold = await take(bus, "one")
+    assert await owner(bus) == hold.owner
+
+
+async def test_giving_a_lane_up_removes_its_key_unless_it_is_anothers(bus: MemoryBus) -> None:
+    zombie = await take(bus, "one")
+    bus.server.leases.clear()
+    heir = await take(bus, "two")
+    with pytest.raises(FencedError):
+        await zombie.give_up()
+    assert await owner(bus) == heir.owner
+    await heir.give_up()
+    assert await bus.states.lanes() == []

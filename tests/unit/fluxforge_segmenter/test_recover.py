@@ -4,9 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from fluxforge.domain.commit import CommitRecord
-from fluxforge.domain.errors import LaneBrokenError, SegmentCorruptError
 from fluxforge_segmenter.contents import Tail
 from fluxforge_segmenter.reconcile import publish_missing
 from fluxforge_segmenter.recover import recover, restore_recent
@@ -113,15 +113,22 @@ async def test_a_lane_without_state_goes_on_behind_a_segment_whose_data_was_dele
     assert (made.first, made.previous) == (last.last + 1, Tail.of(last).previous)
 
 
-async def test_without_manifest_commit_and_stream_nobody_knows_where_to_go_on(world: World) -> None:
-    await sealed(world)
+async def test_without_manifest_and_commit_the_lane_goes_on_without_knowing_its_past(world: World) -> None:
+    traffic = await sealed(world)
+    last = manifests(world.data)[-1]
     for manifest in manifests(world.data):
         world.store.delete(world.layout.segment_key(LANE, manifest.file))
         world.store.delete(world.layout.manifest_key(LANE, manifest.name))
-    await world.bus.streams.purge(LANE, 1, below_seq=4)
+    await world.put([traffic.block()])
+    await world.bus.streams.purge(LANE, 1, below_seq=5)
     tools = await world.tools()
-    with pytest.raises(LaneBrokenError, match="segment_20251209T14_00002, sealed last, is neither in storage"):
-        await recover(tools, world.workspace(tools))
+    with capture_logs() as logs:
+        tail = await recover(tools, world.workspace(tools))
+    assert ("history.lost", last.name) in [(line["event"], line.get("segment")) for line in logs]
+    assert (tail.previous, tail.is_known) == (Tail.of(last).previous, False)
+    await world.drain()
+    (made,) = manifests(world.data)
+    assert (made.first, made.holes, made.previous) == (5, (), Tail.of(last).previous)
 
 
 async def test_recent_segments_are_put_again_one_behind_the_other(world: World) -> None:
@@ -135,24 +142,51 @@ async def test_recent_segments_are_put_again_one_behind_the_other(world: World) 
     assert audit(world.data, traffic.published) == before
 
 
-async def test_a_recent_segment_whose_bytes_are_others_stops_the_lane_and_is_left(world: World) -> None:
-    await sealed(world)
+async def test_a_recent_segment_whose_bytes_are_others_is_told_and_left_and_nothing_leaves_the_stream(
+    world: World,
+) -> None:
+    traffic = await sealed(world)
     first = manifests(world.data)[0]
     key = world.layout.segment_key(LANE, first.file)
     world.store.delete(key)
     world.store.create(key, b"other\n")
-    tools = await world.tools()
-    with pytest.raises(SegmentCorruptError, match=first.name):
-        await restore_recent(tools, world.workspace(tools))
+    await world.put([traffic.block()])
+    with capture_logs() as logs:
+        await world.drain(grace_ns=0)
+    assert ("segment.lost", first.name) in [(line["event"], line.get("segment")) for line in logs]
     assert world.store.read(key) == b"other\n"
+    assert manifests(world.data)[-1].last == 5
+    assert list(world.server.streams[LANE.stream(1)].blocks) == [1, 2, 3, 4, 5]
 
 
-async def test_a_recent_segment_the_stream_now_tells_otherwise_stops_the_lane(world: World) -> None:
+async def test_a_recent_segment_the_stream_now_tells_otherwise_is_told(world: World) -> None:
     await sealed(world)
     first = manifests(world.data)[0]
     world.store.delete(world.layout.segment_key(LANE, first.file))
     blocks = world.server.streams[LANE.stream(1)].blocks
     blocks[2] = replace(blocks[2], payload=b"{}\n")
     tools = await world.tools()
-    with pytest.raises(LaneBrokenError, match="the stream now gives"):
-        await restore_recent(tools, world.workspace(tools))
+    with capture_logs() as logs:
+        assert not await restore_recent(tools, world.workspace(tools))
+    assert "the stream gives" in next(line["error"] for line in logs if line["event"] == "segment.lost")
+    assert not list((world.data / world.layout.active_prefix(LANE)).rglob("*.ndjson"))
+
+
+@pytest.mark.parametrize("what", ["manifest", "segment", "both committed"])
+async def test_halves_that_no_seal_of_ours_explains_are_left_and_told(world: World, what: str) -> None:
+    await sealed(world)
+    old = replace(manifests(world.data)[0], name="segment_20251209T13_00001", file="segment_20251209T13_00001.ndjson")
+    if what != "segment":
+        world.store.create(world.layout.manifest_key(LANE, old.name), old.to_json())
+    else:
+        world.store.create(world.layout.segment_key(LANE, old.file), b"{}\n")
+    if what == "both committed":
+        world.store.create(world.layout.commit_key(LANE, old.name), b"{}")
+    before = set(world.store.keys(world.layout.ready_prefix(LANE)))
+    tools = await world.tools()
+    with capture_logs() as logs:
+        await recover(tools, world.workspace(tools))
+    told = [line["key"].rpartition("/")[2] for line in logs if line["event"] == "half.found"]
+    expected = {"manifest": [f"{old.name}.manifest.json"], "segment": [old.file], "both committed": []}
+    assert told == expected[what]
+    assert set(world.store.keys(world.layout.ready_prefix(LANE))) == before

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from fluxforge.adapters.local_store import LocalStore
 from fluxforge.adapters.memory.bus import MemoryBus
 from fluxforge.adapters.memory.server import MemoryServer
 from fluxforge.adapters.system_clock import SystemClock
-from fluxforge.domain.errors import FatalError, LaneBrokenError
+from fluxforge.domain.errors import FatalError, FencedError
 from fluxforge.domain.lane import Lane
 from fluxforge.domain.layout import Layout
 from fluxforge.domain.segment import SealPolicy
@@ -22,7 +23,7 @@ from fluxforge_segmenter.compression import Compression
 from fluxforge_segmenter.events import SegmenterEvents
 from fluxforge_segmenter.service import Ports, Segmenter
 from fluxforge_segmenter.settings import SegmenterSettings
-from tests.traffic import Traffic, audit
+from tests.traffic import Traffic, audit, manifests
 
 LANES = [Lane("ccxt", "binance", "0of1"), Lane("ccxt", "kraken", "0of1")]
 
@@ -116,15 +117,48 @@ async def test_leases_are_given_back_at_the_end(service: Service) -> None:
     assert service.bus.server.leases == {}
 
 
-async def test_a_lane_that_cannot_go_on_ends_the_service(service: Service) -> None:
+async def test_a_lane_that_is_taken_away_ends_the_service(service: Service) -> None:
     await service.bus.states.create(LANES[0])
     task = asyncio.ensure_future(service.segmenter.run())
     await service.until_ready()
-    traffic = Traffic(lane=LANES[0])
-    traffic.block()
-    stored(service, traffic)  # the second block; the first is nowhere
-    with pytest.RaisesGroup(LaneBrokenError, flatten_subgroups=True):
+    found = await service.bus.states.get(LANES[0])
+    assert found is not None
+    await service.bus.states.update(LANES[0], replace(found.state, owner="9-other"), found.revision)
+    stored(service, Traffic(lane=LANES[0]))
+    service.shutdown.request()
+    with pytest.RaisesGroup(FencedError, flatten_subgroups=True):
         await asyncio.wait_for(task, 60)
+
+
+async def test_a_lane_whose_key_the_bus_lost_is_found_by_its_stream(service: Service) -> None:
+    await service.bus.streams.create(LANES[0], 4)
+    traffic = Traffic(lane=LANES[0])
+    assert service.bus.server.streams[LANES[0].stream(4)].append(traffic.block())
+    async with service.running():
+        await service.until_ready()
+    assert [manifest.epoch for manifest in manifests(service.data, LANES[0])] == [4]
+
+
+async def test_a_standby_ends_at_once_and_in_order(service: Service) -> None:
+    await service.bus.states.create(LANES[0])
+    await service.bus.leases.acquire(f"segmenter-{LANES[0]}", "other")
+    async with service.running():
+        async with asyncio.timeout(60):
+            while not service.segmenter._lanes:  # noqa: ASYNC110 - a plain condition of the task under test
+                await asyncio.sleep(0.01)
+        assert not service.segmenter.is_ready
+
+
+async def test_a_lane_that_was_closed_is_forgotten_and_served_again_when_it_returns(service: Service) -> None:
+    await service.bus.states.create(LANES[0])
+    async with service.running():
+        await service.until_ready()
+        service.segmenter._tasks[LANES[0]]._is_closed = True
+        async with asyncio.timeout(60):
+            first = service.segmenter._tasks[LANES[0]]
+            while service.segmenter._tasks.get(LANES[0]) in (None, first):  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.01)
+        await service.until_ready()
 
 
 async def test_a_connection_beyond_help_ends_the_service(service: Service) -> None:

@@ -26,7 +26,7 @@ from fluxforge_segmenter.hold import LaneHold
 from fluxforge_segmenter.lane_task import LaneTask, Rhythm
 from fluxforge_segmenter.placing import Shelf
 from fluxforge_segmenter.seal import LaneTools
-from fluxforge_segmenter.workspace import Workspace
+from fluxforge_segmenter.workspace import Workspace, newest_owner
 from tests.traffic import BEGIN_NS, LANE
 
 HOUR_NS = 3_600_000_000_000
@@ -180,9 +180,17 @@ class World:
         events = SegmenterEvents(self.registry)
         patience = Patience(events)
         bus = CrashingBus(self.server, points)
+        root = self.data / self.layout.active_prefix(LANE)
         hold = await LaneHold.take(
-            bus, LANE, holder="test", lease_ttl_s=LEASE_TTL_S, clock=self.clock, patience=patience, events=events
+            bus,
+            LANE,
+            holder="test",
+            above=newest_owner(root),
+            patience=patience,
+            events=events,
+            is_wanted=lambda: True,
         )
+        assert hold is not None
         shelf = Shelf(CrashingStore(self.data, points), self.layout, LANE)
         return LaneTools(bus, hold, shelf, patience, events, self.clock, grace_ns)
 

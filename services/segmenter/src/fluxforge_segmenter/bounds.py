@@ -4,7 +4,7 @@ A stream gives up only what stands in storage, keeps it for a grace besides, and
 one is the fence of its writer and the source of `after`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from fluxforge.domain.lane_state import LaneState, Sealing
 from fluxforge.ports.lanes import StreamInfo
@@ -18,16 +18,22 @@ def purge_below(state: LaneState, info: StreamInfo, *, now_ns: int, grace_ns: in
     if info.size_bytes * 2 > info.size_bytes_max:
         through = state.sealed_seq
     else:
-        through = max((seal.last for seal in of_epoch(state) if now_ns - seal.created_ns > grace_ns), default=0)
+        old = [seal.last for seal in of_epoch(state, state.epoch) if now_ns - seal.created_ns > grace_ns]
+        through = min(max(old, default=0), state.sealed_seq)
     below = min(through + 1, info.last_seq)
     return below if below > info.first_seq else None
 
 
-def of_epoch(state: LaneState) -> Sequence[Sealing]:
-    """Return the recent seals of the state's own epoch, oldest first."""
-    return [seal for seal in state.recent if seal.epoch == state.epoch]
+def is_over(state: LaneState, epoch: int, *, now_ns: int, grace_ns: int) -> bool:
+    """Return whether nothing was sealed from this epoch's stream for longer than the grace."""
+    return all(now_ns - seal.created_ns > grace_ns for seal in of_epoch(state, epoch))
 
 
-def still_recent(state: LaneState, info: StreamInfo) -> tuple[Sealing, ...]:
-    """Return the recent seals that the stream still holds whole: those that could be put again."""
-    return tuple(seal for seal in of_epoch(state) if seal.first >= info.first_seq)
+def of_epoch(state: LaneState, epoch: int) -> Sequence[Sealing]:
+    """Return the recent seals of an epoch, oldest first."""
+    return [seal for seal in state.recent if seal.epoch == epoch]
+
+
+def still_recent(state: LaneState, streams: Mapping[int, StreamInfo]) -> tuple[Sealing, ...]:
+    """Return the recent seals that their epoch's stream still holds whole: those that could be put again."""
+    return tuple(seal for seal in state.recent if seal.epoch in streams and seal.first >= streams[seal.epoch].first_seq)

@@ -1,6 +1,7 @@
 """The contents of an open segment, kept from block headers alone: no record is parsed on the way to storage.
 
-Keeps the chain: a block enters only behind the block it names as its predecessor. Does no I/O.
+Keeps the chain: a block enters only behind the block it names as its predecessor, or behind a hole that is named.
+Does no I/O.
 """
 
 from dataclasses import dataclass
@@ -18,29 +19,41 @@ from fluxforge.ports.lanes import StoredBlock
 class ChainBrokenError(LaneBrokenError):
     """A block that does not follow the one before it; it was not taken in."""
 
+    def __init__(self, lane: str, found: str, stream_seq: int) -> None:
+        super().__init__(lane, found)
+        self.stream_seq = stream_seq
+
 
 @dataclass(frozen=True, slots=True)
 class Tail:
     """What a lane's sealed segments hand on to the next one.
 
-    `last_block` is None before the lane's first block, or where nobody knows it any more (`is_known` false): then
-    the next block is believed whatever it names.
+    `last_block` is None before the lane's first block, or where nobody knows it any more. `is_known` false: what stood
+    last is lost, and the next block is believed whatever it names. `final`: a `lane_closed` stands at the end.
     """
 
     previous: PreviousSegment | None = None
     last_seqs: tuple[FeedLast, ...] = ()
     last_block: BlockId | None = None
     is_known: bool = True
+    final: bool = False
 
     @classmethod
     def of(cls, manifest: Manifest) -> Self:
         """Return what stands behind a sealed segment."""
+        ends_in_hole = bool(manifest.holes) and manifest.holes[-1][1] == manifest.last
         return cls(
             previous=PreviousSegment(manifest.name, manifest.epoch, manifest.last_capture_ns),
             last_seqs=manifest.last_seqs,
             last_block=BlockId.parse(manifest.last_block) if manifest.last_block else None,
-            is_known=manifest.last_block is not None,
+            is_known=manifest.last_block is not None and not ends_in_hole,
+            final=manifest.final,
         )
+
+    @property
+    def last_capture_ns(self) -> int:
+        """Capture time up to which the lane is sealed; 0 before its first segment."""
+        return self.previous.last_capture_ns if self.previous else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +71,20 @@ class _Seqs:
 
 
 class Contents:
-    """What an open segment holds, block by block, in stream order."""
+    """What an open segment holds, block by block, in stream order. `last`: how far the stream was taken in."""
 
     __slots__ = (
         "_feeds",
+        "_hole_ns",
+        "_holes",
         "_last",
         "_last_seqs",
+        "_skipped",
         "_tail",
         "epoch",
         "first",
         "first_capture_ns",
+        "last",
         "records",
         "size_bytes",
     )
@@ -75,18 +92,37 @@ class Contents:
     def __init__(self, lane_tail: Tail, *, epoch: int, first: int) -> None:
         self.epoch = epoch
         self.first = first
+        self.last = first - 1
         self.records = 0
         self.size_bytes = 0
         self.first_capture_ns: int | None = None
         self._tail = lane_tail
-        self._last: StoredBlock | None = None
+        self._last: Block | None = None
         self._feeds: dict[tuple[str, str | None, str], _Seqs] = {}
         self._last_seqs = {(last.channel, last.symbol): (last.boot, last.seq) for last in lane_tail.last_seqs}
+        self._holes: list[tuple[int, int]] = []
+        self._hole_ns: list[tuple[int, int]] = []
+        self._skipped: tuple[int, int] | None = None  # a hole behind which nothing stands yet
 
     @property
-    def last(self) -> int:
-        """Stream sequence of the last block taken in; `first - 1` before any."""
-        return self._last.stream_seq if self._last else self.first - 1
+    def last_capture_ns(self) -> int:
+        """Capture time up to which the lane was taken in."""
+        return self._last.last_capture_ns if self._last else self._tail.last_capture_ns
+
+    @property
+    def ends_in_hole(self) -> bool:
+        """Whether nothing stands behind the last hole yet; a manifest leaves it to the next segment, unless settled."""
+        return self._skipped is not None
+
+    @property
+    def has_news(self) -> bool:
+        """Whether there are records to seal, or a hole that the lane must know of."""
+        return bool(self.records or self._holes)
+
+    @property
+    def sealable_last(self) -> int:
+        """The last sequence that a manifest made now would name."""
+        return self._skipped[0] - 1 if self._skipped else self.last
 
     def check(self, lane: Lane, stored: StoredBlock) -> None:
         """Refuse a block that is not the successor of the last one.
@@ -95,21 +131,37 @@ class Contents:
             ChainBrokenError: It skips a stream sequence or names another predecessor.
         """
         if stored.stream_seq != self.last + 1:
-            raise ChainBrokenError(str(lane), f"expected stream sequence {self.last + 1}, was {stored.stream_seq}")
-        if self._last is None and not self._tail.is_known:
+            found = f"expected stream sequence {self.last + 1}, was {stored.stream_seq}"
+            raise ChainBrokenError(str(lane), found, stored.stream_seq)
+        if self._skipped or (self._last is None and not self._tail.is_known):
             return
-        expected = self._last.block.id if self._last else self._tail.last_block
+        expected = self._last.id if self._last else self._tail.last_block
         if stored.block.after != expected:
-            raise ChainBrokenError(
-                str(lane),
+            found = (
                 f"block {stored.block.id} at stream sequence {stored.stream_seq}: "
-                f"expected it to follow {expected}, was {stored.block.after}",
+                f"expected it to follow {expected}, was {stored.block.after}"
             )
+            raise ChainBrokenError(str(lane), found, stored.stream_seq)
+
+    def skip(self, first: int, last: int) -> None:
+        """Go on behind a range of the stream that is gone."""
+        self._skipped = (self._skipped[0] if self._skipped else first, last)
+        self.last = last
+
+    def bridge(self, stored: StoredBlock) -> None:
+        """Name the hole of no width before a block that does not follow; the block itself is still to be added."""
+        self._skipped = (stored.stream_seq, stored.stream_seq - 1)
+
+    def settle(self) -> None:
+        """Let the hole at the end belong to this segment: nothing is known of what comes behind it."""
+        self._close_hole(0)
 
     def add(self, stored: StoredBlock) -> None:
         """Take in a checked block."""
         block = stored.block
-        self._last = stored
+        self._close_hole(block.first_capture_ns)
+        self._last = block
+        self.last = stored.stream_seq
         if not block.feeds:
             return
         if self.first_capture_ns is None:
@@ -133,9 +185,7 @@ class Contents:
         self, lane: Lane, name: SegmentName, digest: Digest, *, suffix: str, created_ns: int, software: str
     ) -> Manifest:
         """Return the manifest of what was taken in; `suffix` is that of the object, `.ndjson` or `.ndjson.zst`."""
-        assert self._last is not None
-        assert self.first_capture_ns is not None, "a segment holds records"
-        last = self._last.block
+        last_block = self._last.id if self._last else self._tail.last_block
         return Manifest(
             name=str(name),
             file=f"{name}{suffix}",
@@ -144,12 +194,12 @@ class Contents:
             shard=lane.shard,
             epoch=self.epoch,
             first=self.first,
-            last=self.last,
+            last=self.sealable_last,
             records=self.records,
             size_bytes=digest.size_bytes,
             sha256=digest.sha256,
-            first_capture_ns=self.first_capture_ns,
-            last_capture_ns=last.last_capture_ns,
+            first_capture_ns=self.last_capture_ns if self.first_capture_ns is None else self.first_capture_ns,
+            last_capture_ns=self.last_capture_ns,
             feeds=tuple(
                 FeedSeqs(channel, symbol, boot, tuple((first, end) for first, end in seqs.ranges), seqs.count)
                 for (channel, symbol, boot), seqs in self._feeds.items()
@@ -157,13 +207,20 @@ class Contents:
             last_seqs=tuple(
                 FeedLast(channel, symbol, boot, seq) for (channel, symbol), (boot, seq) in self._last_seqs.items()
             ),
-            holes=(),
-            last_block=str(last.id),
+            holes=tuple(self._holes),
+            hole_ns=tuple(self._hole_ns),
+            last_block=str(last_block) if last_block else None,
             previous=self._tail.previous,
-            final=closes_lane(last),
+            final=self._last is not None and closes_lane(self._last),
             created_ns=created_ns,
             software=software,
         )
+
+    def _close_hole(self, to_ns: int) -> None:
+        if self._skipped is not None:
+            self._holes.append(self._skipped)
+            self._hole_ns.append((self.last_capture_ns, to_ns))
+            self._skipped = None
 
 
 def closes_lane(block: Block) -> bool:

@@ -35,6 +35,11 @@ class SegmenterEvents:
         self._taken = Counter(f"{prefix}_names_taken_total", "Names found taken.", labels, registry=registry)
         self._announced = Counter(f"{prefix}_events_again_total", "Events published again.", labels, registry=registry)
         self._restored = Counter(f"{prefix}_segments_restored_total", "Segments put again.", labels, registry=registry)
+        self._lost = Counter(
+            f"{prefix}_segments_lost_total", "Looks at a segment that cannot be put again.", labels, registry=registry
+        )
+        self._holes = Counter(f"{prefix}_holes_total", "Holes named in manifests.", labels, registry=registry)
+        self._epochs = Counter(f"{prefix}_epochs_opened_total", "Epochs opened.", labels, registry=registry)
 
     def settings_loaded(self, **values: object) -> None:
         """The service starts with these."""
@@ -48,6 +53,27 @@ class SegmenterEvents:
         """Another process holds the lane's lease, or held it when it died."""
         self._log.warning("lane.awaited", lane=str(lane))
 
+    def lane_closed(self, lane: Lane, *, epoch: int) -> None:
+        """A lane that its collector closed is sealed to its end and gone from the bus."""
+        self._log.info("lane.closed", lane=str(lane), epoch=epoch)
+
+    def state_rebuilt(self, lane: Lane, *, epoch: int, sealed_seq: int) -> None:
+        """The bus had no state of a lane that storage or a stream knows, or its first owner died early."""
+        self._log.warning("state.rebuilt", lane=str(lane), epoch=epoch, sealed_seq=sealed_seq)
+
+    def epoch_left(self, lane: Lane, epoch: int, reason: str) -> None:
+        """The stream of an epoch cannot go on: somebody must look at the bus."""
+        self._log.error("epoch.left", lane=str(lane), epoch=epoch, stream=reason)
+
+    def epoch_opened(self, lane: Lane, epoch: int, *, sealed_seq: int) -> None:
+        """A lane goes on in a new stream."""
+        self._epochs.labels(str(lane)).inc()
+        self._log.warning("epoch.opened", lane=str(lane), epoch=epoch, sealed_seq=sealed_seq)
+
+    def stream_deleted(self, lane: Lane, epoch: int) -> None:
+        """The stream of an old epoch is gone; all of it stands in storage."""
+        self._log.info("stream.deleted", lane=str(lane), epoch=epoch)
+
     def lane_drained(self, lane: Lane, *, sealed_seq: int) -> None:
         """Everything asked for is sealed."""
         self._log.info("lane.drained", lane=str(lane), sealed_seq=sealed_seq)
@@ -59,6 +85,10 @@ class SegmenterEvents:
     def seal_resumed(self, lane: Lane, name: str) -> None:
         """A seal that a predecessor began is carried out."""
         self._log.warning("seal.resumed", lane=str(lane), segment=name)
+
+    def seal_changed(self, lane: Lane, name: str, *, last: int, records: int) -> None:
+        """Of a seal on its way less is left than was to be sealed: what is left is sealed, holes are named."""
+        self._log.error("seal.changed", lane=str(lane), segment=name, last=last, records=records)
 
     def segment_sealed(self, lane: Lane, manifest: Manifest, *, duration_s: float) -> None:
         """A segment stands in storage and in the lane state."""
@@ -76,6 +106,17 @@ class SegmenterEvents:
             size_bytes=manifest.size_bytes,
             duration_s=round(duration_s, 3),
         )
+        for (first, last), (from_ns, to_ns) in zip(manifest.holes, manifest.hole_ns, strict=True):
+            self._holes.labels(str(lane)).inc()
+            self._log.error(
+                "hole.named",
+                lane=str(lane),
+                segment=manifest.name,
+                first=first,
+                last=last,
+                from_ns=from_ns,
+                to_ns=to_ns,
+            )
 
     def name_taken(self, lane: Lane, name: str) -> None:
         """Something else stands under the name: somebody must look."""
@@ -86,6 +127,19 @@ class SegmenterEvents:
         """A recent segment was gone from storage and was put again from the stream: somebody must look."""
         self._restored.labels(str(lane)).inc()
         self._log.error("segment.restored", lane=str(lane), segment=name)
+
+    def segment_lost(self, lane: Lane, name: str, error: FluxForgeError) -> None:
+        """A recent segment is gone from storage and cannot be put again: somebody must look, the stream keeps all."""
+        self._lost.labels(str(lane)).inc()
+        self._log.error("segment.lost", lane=str(lane), segment=name, error=str(error))
+
+    def history_lost(self, lane: Lane, name: str) -> None:
+        """The segment sealed last is neither in storage nor committed: its successor begins without knowing it."""
+        self._log.error("history.lost", lane=str(lane), segment=name)
+
+    def half_found(self, lane: Lane, key: str) -> None:
+        """A manifest without its segment, or a segment without manifest, that no seal of ours explains; it is left."""
+        self._log.error("half.found", lane=str(lane), key=key)
 
     def lane_reread(self, lane: Lane, error: FluxForgeError) -> None:
         """What was read cannot be trusted; it is read again from the last seal on."""

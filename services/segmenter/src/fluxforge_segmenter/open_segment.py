@@ -1,13 +1,13 @@
 """The segment being written: a local file that takes blocks in and becomes a finished file with its manifest.
 
-Blocks are buffered; `write` brings them to the file in one piece, `finish` to the disk. A failed write can be repeated:
-it starts again where the last good one ended. Unfinished, the file is worth nothing: the stream holds the same.
+Blocks are buffered; `write` brings them to the file in one piece, `finish` to the disk. A write that failed spoils the
+file: whoever owns it discards it. Unfinished, the file is worth nothing: the stream holds the same.
 """
 
 import hashlib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fluxforge.domain.errors import StoreUnavailableError
@@ -27,6 +27,12 @@ class Finished:
 
     path: Path
     manifest: Manifest
+
+    def renamed(self, name: str) -> "Finished":
+        """Return the same segment under another name."""
+        manifest = self.manifest
+        file = manifest.file.replace(manifest.name, name)
+        return Finished(self.path, replace(manifest, name=name, file=file))
 
 
 def stem(epoch: int, first: int) -> str:
@@ -61,10 +67,36 @@ class OpenSegment:
         """Bring what is buffered to the file.
 
         Raises:
-            StoreUnavailableError: It was not written; what is buffered stays.
+            StoreUnavailableError: Not all of it was written; the file is to be discarded.
         """
-        if not self._buffer:
-            return
+        if self._buffer:
+            self._append()
+
+    def finish(self) -> Digest:
+        """Write the rest, bring the file to disk and return what it holds; one of no records is empty.
+
+        Raises:
+            StoreUnavailableError: Not everything was written; the file is to be discarded.
+            DurabilityError: The fsync failed.
+        """
+        if self._buffer or self._fd is None:
+            self._append()
+        assert self._fd is not None
+        self._sync(self._fd, self.path)
+        return Digest(self.contents.size_bytes, self._sha.hexdigest())
+
+    def close(self) -> None:
+        """Give the file descriptor back; the file stays."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+    def discard(self) -> None:
+        """Close and remove the file."""
+        self.close()
+        self.path.unlink(missing_ok=True)
+
+    def _append(self) -> None:
         lines = self._buffer[0] if len(self._buffer) == 1 else b"".join(self._buffer)
         body = self._compression.pack(lines)
         try:
@@ -81,29 +113,6 @@ class OpenSegment:
         self._sha.update(lines)
         self._buffer.clear()
         self.buffered_bytes = 0
-
-    def finish(self) -> Digest:
-        """Write the rest, bring the file to disk and return what it holds; repeatable after a failed write.
-
-        Raises:
-            StoreUnavailableError: Not everything was written; what is buffered stays.
-            DurabilityError: The fsync failed.
-        """
-        self.write()
-        assert self._fd is not None, "a segment holds records"
-        self._sync(self._fd, self.path)
-        return Digest(self.contents.size_bytes, self._sha.hexdigest())
-
-    def close(self) -> None:
-        """Give the file descriptor back; the file stays."""
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
-
-    def discard(self) -> None:
-        """Close and remove the file."""
-        self.close()
-        self.path.unlink(missing_ok=True)
 
 
 def keep_manifest(finished: Finished, sync: Sync) -> None:

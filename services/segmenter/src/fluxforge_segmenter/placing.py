@@ -3,6 +3,7 @@
 Manifest first, segment last: a segment is visible once both stand. What stands under a name is never replaced.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -11,14 +12,15 @@ from typing import Final
 from fluxforge.domain.commit import CommitRecord
 from fluxforge.domain.errors import ObjectExistsError, ObjectNotFoundError
 from fluxforge.domain.lane import Lane
-from fluxforge.domain.layout import MANIFEST_SUFFIX, Layout
-from fluxforge.domain.segment import Manifest, SegmentIdentity
+from fluxforge.domain.layout import MANIFEST_SUFFIX, Layout, segment_of_file
+from fluxforge.domain.segment import Manifest, SegmentIdentity, SegmentName
 from fluxforge.ports.store import Store
 from fluxforge_segmenter.compression import Compression, digest_of
 from fluxforge_segmenter.contents import Digest
 from fluxforge_segmenter.open_segment import Finished
 
 _CHUNK_BYTES: Final = 4 << 20
+_NAME: Final = re.compile(r"segment_\d{8}T\d{2}_\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,20 @@ class Shelf:
         commit = self.commit(name)
         return Standing(commit.identity if commit else None, self.manifest(name), tuple(segments))
 
+    def placed(self, name: str, identity: SegmentIdentity) -> Manifest | None:
+        """Return the manifest of the segment of this identity if all of it stands in its place; reads the segment."""
+        manifest = self.manifest(name)
+        if manifest is None or manifest.identity != identity:
+            return None
+        return manifest if next_step(self.standing(name), manifest) is Step.DONE else None
+
+    def take_back(self, name: str, identity: SegmentIdentity) -> None:
+        """Remove the manifest of a seal that will not be carried out and of which nothing else stands."""
+        standing = self.standing(name)
+        is_alone = not standing.segments and standing.commit is None
+        if is_alone and standing.manifest is not None and standing.manifest.identity == identity:
+            self._store.delete(self._layout.manifest_key(self._lane, name))
+
     def stands(self, name: str, identity: SegmentIdentity) -> bool:
         """Return whether the segment of this identity is visible or committed; does not read its bytes."""
         manifest = self.manifest(name)
@@ -124,28 +140,44 @@ class Shelf:
 
     def names(self) -> list[str]:
         """Return the names of all visible segments, in order."""
-        keys = set(self._store.keys(self._layout.ready_prefix(self._lane)))
-        names = [_name(key, MANIFEST_SUFFIX) for key in keys if key.endswith(MANIFEST_SUFFIX)]
-        return sorted(
-            name
-            for name in names
-            if any(self._layout.segment_key(self._lane, f"{name}{form.suffix}") in keys for form in Compression)
-        )
+        return sorted(self._manifests() & {segment_of_file(key.rpartition("/")[2]) for key in self._ready()})
 
     def sealed(self) -> list[str]:
-        """Return the names of all segments that were sealed, in order: visible ones, and those whose data is deleted.
+        """Return the names of all segments that were sealed, in order: visible ones, and those that are committed.
 
         Data is deleted only of what is committed; a manifest alone is a seal that nobody has carried out.
         """
-        keys = self._store.keys(self._layout.ready_prefix(self._lane))
-        manifests = {_name(key, MANIFEST_SUFFIX) for key in keys if key.endswith(MANIFEST_SUFFIX)}
-        commits = {_name(key, ".json") for key in self._store.keys(self._layout.commit_prefix(self._lane))}
-        return sorted({*self.names(), *(manifests & commits)})
+        return sorted({*self.names(), *self._committed()})
+
+    def names_in_use(self) -> list[SegmentName]:
+        """Return every name of a segment under which anything stands."""
+        files = {segment_of_file(key.rpartition("/")[2]) for key in self._ready()}
+        found = {*files, *self._manifests(), *self._committed()}
+        return [SegmentName.parse(name) for name in found if name and _NAME.fullmatch(name)]
+
+    def halves(self) -> list[str]:
+        """Return what stands alone, in order: manifests whose data nobody has committed, data without a manifest."""
+        keys, manifests, settled = self._ready(), self._manifests(), self.settled()
+        files = {key: segment_of_file(key.rpartition("/")[2]) for key in keys}
+        alone = [key for key, name in files.items() if name is not None and name not in manifests]
+        named = [self._layout.manifest_key(self._lane, name) for name in manifests - set(files.values()) - settled]
+        return sorted(alone + named)
 
     def settled(self) -> set[str]:
         """Return the names of segments that are committed or marked dead."""
         prefixes = (self._layout.commit_prefix(self._lane), self._layout.dead_prefix(self._lane))
         return {_name(key, ".json") for prefix in prefixes for key in self._store.keys(prefix)}
+
+    def _ready(self) -> list[str]:
+        return list(self._store.keys(self._layout.ready_prefix(self._lane)))
+
+    def _manifests(self) -> set[str]:
+        return {_name(key, MANIFEST_SUFFIX) for key in self._ready() if key.endswith(MANIFEST_SUFFIX)}
+
+    def _committed(self) -> set[str]:
+        """Return the names that have a first commit record; recomputations have dots in theirs."""
+        keys = self._store.keys(self._layout.commit_prefix(self._lane))
+        return {name for key in keys if key.endswith(".json") and "." not in (name := _name(key, ".json"))}
 
     def _read(self, key: str) -> bytes | None:
         try:

@@ -13,7 +13,7 @@ from fluxforge.domain.segment import Manifest, SealedEvent, SegmentName
 from fluxforge.ports.bus import Bus
 from fluxforge.ports.clock import Clock
 from fluxforge.runtime.patience import Patience
-from fluxforge_segmenter.bounds import purge_below, still_recent
+from fluxforge_segmenter.bounds import still_recent
 from fluxforge_segmenter.events import SegmenterEvents
 from fluxforge_segmenter.hold import LaneHold
 from fluxforge_segmenter.open_segment import Finished
@@ -59,11 +59,8 @@ def with_sealing(state: LaneState, manifest: Manifest) -> LaneState:
 
 def renamed(finished: Finished) -> Finished:
     """Return the same segment under the next counter."""
-    manifest = finished.manifest
-    name = SegmentName.parse(manifest.name)
-    following = str(SegmentName(name.hour, name.counter + 1))
-    file = manifest.file.replace(manifest.name, following)
-    return replace(finished, manifest=replace(manifest, name=following, file=file))
+    name = SegmentName.parse(finished.manifest.name)
+    return finished.renamed(str(SegmentName(name.hour, name.counter + 1)))
 
 
 async def seal(tools: LaneTools, finished: Finished) -> Manifest:
@@ -106,18 +103,15 @@ async def announce(tools: LaneTools, manifest: Manifest) -> None:
 async def record(tools: LaneTools, last_capture_ns: int) -> None:
     """Write into the lane state that the seal on its way was carried out."""
     state = tools.hold.state
-    info = await tools.patience.bus(lambda: tools.bus.streams.info(tools.lane, state.epoch))
-    recent = still_recent(state, info) if info else state.recent
+    recent = await restorable(tools)
     await tools.hold.replace(replace(state, recent=recent[1 - RECENT_MAX :]).sealed(last_capture_ns))
 
 
-async def purge(tools: LaneTools) -> None:
-    """Purge from the stream what stands in storage for long enough, or for less where the stream fills up."""
-    state = tools.hold.state
-    info = await tools.patience.bus(lambda: tools.bus.streams.info(tools.lane, state.epoch))
-    if info is None:
-        return  # the reader finds out and says what that means
-    below = purge_below(state, info, now_ns=tools.clock.wall_ns(), grace_ns=tools.bus_grace_ns)
-    if below is not None:
-        await tools.patience.bus(lambda: tools.bus.streams.purge(tools.lane, state.epoch, below_seq=below))
-        tools.events.stream_purged(tools.lane, below_seq=below)
+async def restorable(tools: LaneTools) -> tuple[Sealing, ...]:
+    """Return the recent seals that could be put again from the streams as they are now."""
+    state, streams = tools.hold.state, {}
+    for epoch in {seal.epoch for seal in state.recent}:
+        info = await tools.patience.bus(partial(tools.bus.streams.info, tools.lane, epoch))
+        if info is not None:
+            streams[epoch] = info
+    return still_recent(state, streams)

@@ -22,7 +22,7 @@ from fluxforge_segmenter.open_segment import Sync
 from fluxforge_segmenter.placing import Shelf
 from fluxforge_segmenter.seal import LaneTools
 from fluxforge_segmenter.settings import SegmenterSettings
-from fluxforge_segmenter.workspace import Workspace
+from fluxforge_segmenter.workspace import Workspace, newest_owner
 
 _POLL_S: Final = 1.0
 _INSTANCE: Final = "0"
@@ -91,7 +91,7 @@ class Segmenter:
 
     async def _find_lanes(self, group: asyncio.TaskGroup, backlog: Callable[[], Awaitable[Backlog]]) -> None:
         while not self._shutdown.requested:
-            for lane in await self._patience.bus(self._ports.bus.states.lanes):
+            for lane in await self._known_lanes():
                 if lane not in self._lanes:
                     self._lanes.add(lane)
                     group.create_task(self._shutdown.watched(self._serve(lane, backlog)), name=str(lane))
@@ -99,23 +99,31 @@ class Segmenter:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._shutdown.wait(), _POLL_S)
 
+    async def _known_lanes(self) -> list[Lane]:
+        """Return the lanes that have a key, or a stream whose key the bus lost."""
+        keys = await self._patience.bus(self._ports.bus.states.lanes)
+        streams = await self._patience.bus(self._ports.bus.streams.lanes)
+        return sorted({*keys, *streams})
+
     async def _serve(self, lane: Lane, backlog: Callable[[], Awaitable[Backlog]]) -> None:
         settings, ports = self._settings, self._ports
+        root = settings.scratch_dir / settings.layout.active_prefix(lane)
         hold = await LaneHold.take(
             ports.bus,
             lane,
             holder=self._holder,
-            lease_ttl_s=settings.lease_ttl_s,
-            clock=ports.clock,
+            above=newest_owner(root),
             patience=self._patience,
             events=self._events,
+            is_wanted=lambda: not self._shutdown.requested,
         )
+        if hold is None:
+            self._lanes.discard(lane)
+            return
         self._events.lane_taken(lane, owner=hold.owner, epoch=hold.state.epoch, sealed_seq=hold.state.sealed_seq)
         shelf = Shelf(ports.store, settings.layout, lane)
         tools = LaneTools(ports.bus, hold, shelf, self._patience, self._events, ports.clock, settings.bus_grace_ns)
-        workspace = Workspace(
-            settings.scratch_dir / settings.layout.active_prefix(lane), hold.owner, settings.compression, ports.sync
-        )
+        workspace = Workspace(root, hold.owner, settings.compression, ports.sync)
         rhythm = Rhythm(settings.policy, settings.flush_interval_ns)
         task = LaneTask(tools, workspace, rhythm, lambda: self._shutdown.requested, backlog)
         self._tasks[lane] = task
@@ -127,6 +135,9 @@ class Segmenter:
         finally:
             with contextlib.suppress(TransientError):  # a lease that cannot be given back ends by itself
                 await hold.release()
+        if task.is_closed:
+            self._lanes.discard(lane)
+            del self._tasks[lane]
 
     async def _announce(self) -> None:
         while True:

@@ -1,14 +1,16 @@
-"""The lane's stream as the segmenter reads it: whether it can be trusted, and exactly one range of it once more."""
+"""The lane's stream as the segmenter reads it: whether it can be trusted, and one range of it once more."""
 
+import asyncio
 from functools import partial
 from importlib.metadata import version
 from typing import Final
 
-from fluxforge.domain.errors import LaneBrokenError
+from fluxforge.domain.errors import LaneBrokenError, SequenceGoneError
 from fluxforge.domain.lane_state import Sealing
-from fluxforge.domain.segment import SegmentName
-from fluxforge.ports.lanes import StreamInfo
+from fluxforge.domain.segment import Manifest, SegmentName
+from fluxforge.ports.lanes import StoredBlock, StreamInfo
 from fluxforge_segmenter.compression import compression_of
+from fluxforge_segmenter.contents import ChainBrokenError, Digest, Tail
 from fluxforge_segmenter.open_segment import Finished, OpenSegment
 from fluxforge_segmenter.seal import LaneTools
 
@@ -18,51 +20,105 @@ SOFTWARE: Final = f"fluxforge-segmenter {version('fluxforge-segmenter')}"
 _WAIT_S: Final = 1.0
 
 
-async def check_stream(tools: LaneTools, *, at_least: int) -> StreamInfo:
+async def why_unfit(tools: LaneTools, tail: Tail) -> str | None:
+    """Return what keeps the stream of the lane's epoch from going on behind what is sealed; None: nothing."""
+    state = tools.hold.state
+    info = await tools.patience.bus(lambda: tools.bus.streams.info(tools.lane, state.epoch))
+    if info is None:
+        return "is gone"
+    if info.sealed:
+        return "has ended"
+    if info.last_seq < state.sealed_seq:
+        return f"ends at {info.last_seq}: expected {state.sealed_seq} or beyond"
+    return None if await holds_what_was_sealed(tools, tail) else f"used sequence {state.sealed_seq} again"
+
+
+async def holds_what_was_sealed(tools: LaneTools, tail: Tail) -> bool:
+    """Return whether the stream's sequences still are the ones that were sealed, as far as it can tell.
+
+    A stream that was cut short and written on has another block where the last sealed one stood.
+    """
+    state = tools.hold.state
+    stored = await tools.patience.bus(lambda: tools.bus.streams.get(tools.lane, state.epoch, state.sealed_seq))
+    return stored is None or tail.last_block in (None, stored.block.id)
+
+
+async def check_stream(tools: LaneTools, tail: Tail, *, at_least: int) -> StreamInfo:
     """Return what the stream of the lane's epoch holds.
 
     Raises:
-        LaneBrokenError: It is gone, sealed, or ends before `at_least`.
+        LaneBrokenError: It cannot go on, or ends before `at_least`.
     """
     epoch = tools.hold.state.epoch
-    info = await tools.patience.bus(lambda: tools.bus.streams.info(tools.lane, epoch))
     stream = tools.lane.stream(epoch)
-    if info is None:
-        raise LaneBrokenError(str(tools.lane), f"its stream {stream} is gone; a new epoch is not available yet")
-    if info.sealed:
-        raise LaneBrokenError(str(tools.lane), f"its stream {stream} is sealed; a new epoch is not available yet")
-    if info.last_seq < at_least:
-        raise LaneBrokenError(
-            str(tools.lane), f"its stream {stream} ends at {info.last_seq}: expected {at_least} or beyond"
-        )
+    reason = await why_unfit(tools, tail)
+    if reason is not None:
+        raise LaneBrokenError(str(tools.lane), f"its stream {stream} {reason}")
+    info = await tools.patience.bus(lambda: tools.bus.streams.info(tools.lane, epoch))
+    if info is None or info.last_seq < at_least:
+        ends = info.last_seq if info else 0
+        raise LaneBrokenError(str(tools.lane), f"its stream {stream} ends at {ends}: expected {at_least} or beyond")
     return info
 
 
 async def read_range(tools: LaneTools, segment: OpenSegment, seal: Sealing) -> Finished:
-    """Fill a new segment with exactly the seal's range and finish it under the seal's name and time.
+    """Fill a new segment with all that stands of the seal's range and finish it under the seal's name and time.
+
+    What is gone becomes a hole; a range of which nothing stands becomes a segment of no records.
 
     Raises:
-        LaneBrokenError: Not all of it stands in the stream, or its blocks do not chain.
+        StoreUnavailableError: The file could not be written; it was discarded.
+        LaneBrokenError: The stream changed meanwhile.
     """
-    reader = tools.bus.reader(tools.lane, seal.epoch, from_seq=seal.first)
     try:
-        while segment.contents.last < seal.last:
-            want = min(BLOCKS_MAX, seal.last - segment.contents.last)
-            blocks = await tools.patience.bus(partial(reader.fetch, blocks_max=want, wait_s=_WAIT_S))
-            if not blocks:
-                await check_stream(tools, at_least=seal.last)
-            for stored in blocks:
-                segment.contents.check(tools.lane, stored)
-                segment.add(stored)
-            if segment.buffered_bytes >= WRITE_BYTES:
-                await tools.patience.disk(segment.write)
-        digest = await tools.patience.disk(segment.finish)
-    finally:
+        await _fill(tools, segment, seal)
+        if segment.contents.sealable_last < seal.first:
+            segment.contents.skip(seal.first, seal.last)
+            segment.contents.settle()
+        digest = await asyncio.to_thread(segment.finish)
         segment.close()
-        await reader.close()
+    except BaseException:
+        segment.discard()
+        raise
+    return Finished(segment.path, manifest_of(tools, segment, SegmentName.parse(seal.name), digest, seal.created_ns))
+
+
+def manifest_of(tools: LaneTools, segment: OpenSegment, name: SegmentName, digest: Digest, created_ns: int) -> Manifest:
+    """Return the manifest of a segment whose file is finished."""
     suffix = compression_of(segment.path.name).suffix
-    name = SegmentName.parse(seal.name)
-    manifest = segment.contents.manifest(
-        tools.lane, name, digest, suffix=suffix, created_ns=seal.created_ns, software=SOFTWARE
-    )
-    return Finished(segment.path, manifest)
+    return segment.contents.manifest(tools.lane, name, digest, suffix=suffix, created_ns=created_ns, software=SOFTWARE)
+
+
+def take_in(tools: LaneTools, segment: OpenSegment, stored: StoredBlock) -> None:
+    """Take a block in, behind a hole of no width where it does not follow the one before it.
+
+    Raises:
+        ChainBrokenError: It skips a stream sequence.
+    """
+    try:
+        segment.contents.check(tools.lane, stored)
+    except ChainBrokenError:
+        if stored.stream_seq != segment.contents.last + 1:
+            raise
+        segment.contents.bridge(stored)
+    segment.add(stored)
+
+
+async def _fill(tools: LaneTools, segment: OpenSegment, seal: Sealing) -> None:
+    contents = segment.contents
+    info = await tools.patience.bus(lambda: tools.bus.streams.info(tools.lane, seal.epoch))
+    end_seq = min(seal.last, info.last_seq) if info else 0
+    while contents.last < end_seq:
+        reader = tools.bus.reader(tools.lane, seal.epoch, from_seq=contents.last + 1)
+        try:
+            while contents.last < end_seq:
+                want = min(BLOCKS_MAX, end_seq - contents.last)
+                blocks = await tools.patience.bus(partial(reader.fetch, blocks_max=want, wait_s=_WAIT_S))
+                for stored in blocks:
+                    take_in(tools, segment, stored)
+                if segment.buffered_bytes >= WRITE_BYTES:
+                    await asyncio.to_thread(segment.write)
+        except SequenceGoneError as gone:
+            contents.skip(gone.first, min(gone.last, end_seq))
+        finally:
+            await reader.close()

@@ -8,17 +8,13 @@ from typing import Final
 
 from fluxforge.domain.errors import ManifestError, StoreUnavailableError
 from fluxforge.domain.lane_state import Sealing
-from fluxforge.domain.segment import Manifest, SegmentIdentity
+from fluxforge.domain.layout import DATA_SUFFIXES
+from fluxforge.domain.segment import Manifest
 from fluxforge_segmenter.compression import Compression, digest_of
 from fluxforge_segmenter.contents import Contents, Digest
 from fluxforge_segmenter.open_segment import Finished, OpenSegment, Sync, read_manifest, stem
 
 _CHUNK_BYTES: Final = 4 << 20
-
-
-def identity_of(sealing: Sealing) -> SegmentIdentity:
-    """Return what makes a segment the one that this seal names."""
-    return SegmentIdentity(sealing.epoch, sealing.first, sealing.last, sealing.sha256)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,31 +35,55 @@ class Workspace:
         for path in self.root.glob(f"*/{stem(sealing.epoch, sealing.first)}.ndjson*"):
             for compression in Compression:
                 manifest = _manifest(path) if path.name.endswith(f"{compression.suffix}") else None
-                if manifest is None or manifest.identity != identity_of(sealing):
+                if manifest is None or manifest.identity != sealing.identity:
                     continue
-                if digest_of(_chunks(path), compression) == Digest(sealing.size_bytes, sealing.sha256):
+                if _digest(path, compression) == Digest(sealing.size_bytes, sealing.sha256):
                     return Finished(path, manifest)
         return None
 
+    def finished(self) -> list[Manifest]:
+        """Return the manifests of all files that any owner finished; whether a file is whole, `find` tells."""
+        found = [_manifest(path) for suffix in DATA_SUFFIXES for path in self.root.glob(f"*/*{suffix}")]
+        return [manifest for manifest in found if manifest is not None]
+
     def sweep(self) -> None:
         """Remove what older owners left; the stream holds all of it that is not sealed.
+
+        What a younger owner has is left alone: whoever comes here late may have lost the lane to it.
 
         Raises:
             StoreUnavailableError: Something could not be removed.
         """
         try:
             for folder in self.root.iterdir() if self.root.is_dir() else ():
-                if folder.name != self.owner:
+                if _number(folder.name) < _number(self.owner):
                     shutil.rmtree(folder)
         except OSError as error:
             raise StoreUnavailableError("sweep", str(self.root), str(error)) from error
 
 
+def newest_owner(root: Path) -> int:
+    """Return the highest number among the owners that have a folder; 0 where there is none."""
+    return max((_number(folder.name) for folder in root.iterdir()), default=0) if root.is_dir() else 0
+
+
+def _number(owner: str) -> int:
+    number = owner.partition("-")[0]
+    return int(number) if number.isdigit() else 0
+
+
 def _manifest(path: Path) -> Manifest | None:
     try:
         return read_manifest(path)
-    except ManifestError:
-        return None  # torn by a crash: the file beside it is rebuilt from the stream
+    except (ManifestError, OSError):
+        return None  # torn by a crash, or on a bad sector: the file beside it is rebuilt from the stream
+
+
+def _digest(path: Path, compression: Compression) -> Digest | None:
+    try:
+        return digest_of(_chunks(path), compression)
+    except OSError:
+        return None
 
 
 def _chunks(path: Path) -> Iterator[bytes]:

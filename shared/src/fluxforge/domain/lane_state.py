@@ -6,6 +6,7 @@ from typing import Final, Self
 import orjson
 
 from fluxforge.domain.errors import ManifestError
+from fluxforge.domain.segment import SegmentIdentity
 
 RECENT_MAX: Final = 64
 
@@ -21,6 +22,11 @@ class Sealing:
     size_bytes: int
     sha256: str
     created_ns: int
+
+    @property
+    def identity(self) -> SegmentIdentity:
+        """What makes a segment the one that this seal names."""
+        return SegmentIdentity(self.epoch, self.first, self.last, self.sha256)
 
 
 @dataclass(frozen=True, slots=True)
