@@ -89,6 +89,8 @@ class JetStreamLaneStreams(LaneStreams):
 
     @override
     async def get(self, lane: Lane, epoch: int, stream_seq: int) -> StoredBlock | None:
+        if stream_seq < 1:
+            return None  # the server takes 0 for a request without a sequence, and refuses it
         message = await self._api.message(lane.stream(epoch), {"seq": stream_seq})
         return _stored_block(lane, message) if message else None
 
