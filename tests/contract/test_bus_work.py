@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from fluxforge.ports.bus import Announcement
 from tests.contract.bus_world import eventually
 
 SUBJECT = "segments.sealed.ccxt-binance-0of1.segment_20261122T17_00001"
@@ -97,6 +98,24 @@ async def test_work_survives_the_bus_going_away(world, bus, queue):
     claim = await queue.claim(wait_s=CLAIM_S)
     assert claim.payload == b"one"
     await claim.ack()
+
+
+async def test_an_announcement_is_due_from_its_event_until_its_work_is_settled(bus, queue):
+    assert await queue.announcement(SUBJECT) == Announcement(0, is_due=False)
+    await bus.events.publish(SUBJECT, b"one", message_id="1")
+    await bus.events.publish(f"{SUBJECT}1", b"two", message_id="2")
+    assert await queue.announcement(SUBJECT) == Announcement(1, is_due=True)
+    claim = await queue.claim(wait_s=CLAIM_S)
+    await claim.nak(0)
+    assert await queue.announcement(SUBJECT) == Announcement(1, is_due=True)
+    claims = [await queue.claim(wait_s=CLAIM_S) for _ in range(2)]
+    await next(claim for claim in claims if claim.payload == b"one").ack()
+    assert await queue.announcement(SUBJECT) == Announcement(1, is_due=False)
+    assert await queue.announcement(f"{SUBJECT}1") == Announcement(2, is_due=True)
+    await next(claim for claim in claims if claim.payload == b"two").term()
+    assert await queue.announcement(f"{SUBJECT}1") == Announcement(2, is_due=False)
+    await bus.events.publish(SUBJECT, b"again", message_id="3")
+    assert await queue.announcement(SUBJECT) == Announcement(3, is_due=True)
 
 
 async def test_statuses_hold_the_newest_word_of_each_subject_heard(bus):

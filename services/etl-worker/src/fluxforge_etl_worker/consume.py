@@ -8,6 +8,7 @@ was not claimed.
 
 import asyncio
 import contextlib
+import hashlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ from fluxforge.runtime.patience import Patience
 from fluxforge_etl_worker.alone import process_alone
 from fluxforge_etl_worker.events import EtlEvents
 from fluxforge_etl_worker.listing import checked_name
-from fluxforge_etl_worker.reconcile import missing_events
+from fluxforge_etl_worker.reconcile import is_settled, missing_events
 from fluxforge_etl_worker.work import Outcome, Worker
 
 T = TypeVar("T")
@@ -139,6 +140,10 @@ class EtlService:
             await self._patience.bus(claim.term)
             return
         try:
+            mark = await self._held(claim, partial(self._worker.mark, target.lane, target.segment))
+            if mark is not None:  # condemned, and its worker ended before it could say so
+                await self._bury(claim, target, mark)
+                return
             outcome = await self._held(claim, self._task(claim, target))
         except (PermanentError, ObjectNotFoundError) as error:
             await self._condemn(claim, target, error)
@@ -174,10 +179,14 @@ class EtlService:
 
     async def _condemn(self, claim: Claim, target: _Target, error: PermanentError | ObjectNotFoundError) -> None:
         mark = await self._held(claim, partial(self._worker.mark_dead, target.lane, target.segment, error))
-        name = f"{target.lane}.{target.segment}"
-        await self._publish(f"dead.{name}", mark, f"{name}.dead")
-        await self._patience.bus(claim.term)
+        await self._bury(claim, target, mark)
         self._events.segment_condemned(str(target.lane), target.segment, error)
+
+    async def _bury(self, claim: Claim, target: _Target, mark: bytes) -> None:
+        """Tell of a mark that stands and take its segment out of the queue; of each mark one event is stored."""
+        name = f"{target.lane}.{target.segment}"
+        await self._publish(f"dead.{name}", mark, f"{name}.dead.{hashlib.sha256(mark).hexdigest()[:16]}")
+        await self._patience.bus(claim.term)
 
     async def _held(self, claim: Claim, work: Callable[[], T]) -> T:
         """Run work in a thread, again while it fails for a time, and keep the claim alive meanwhile."""
@@ -203,15 +212,21 @@ class EtlService:
 
     async def _reconcile(self, work: WorkQueue) -> None:
         while True:
-            # Storage before the backlog: what is announced in between waits, and is then left alone.
-            found = await self._patience.disk(partial(missing_events, self._worker))
-            backlog = await self._patience.bus(work.backlog)
-            if backlog.num_pending == backlog.num_ack_pending == 0:
-                for event in found:
-                    name = f"{event.lane}.{event.segment}"
-                    await self._publish(f"segments.sealed.{name}", event.to_json(), name)
-                    self._events.event_published_again(event.lane, event.segment)
+            for event in await self._patience.disk(partial(missing_events, self._worker)):
+                await self._announce_again(work, event)
             await asyncio.sleep(_RECONCILE_S)
+
+    async def _announce_again(self, work: WorkQueue, event: SealedEvent) -> None:
+        """Publish the event of a segment that is not settled, if none of it is left that will be delivered."""
+        name = f"{event.lane}.{event.segment}"
+        subject = f"segments.sealed.{name}"
+        last = await self._patience.bus(partial(work.announcement, subject))
+        # Looked at again after the bus: what was acknowledged since the listing is settled in storage by now.
+        if last.is_due or await self._patience.disk(partial(is_settled, self._worker, event)):
+            return
+        # Several workers may find the same: the id makes it one message.
+        await self._publish(subject, event.to_json(), f"{name}.{last.seq}")
+        self._events.event_published_again(event.lane, event.segment)
 
     async def _announce(self, work: WorkQueue) -> None:
         while True:

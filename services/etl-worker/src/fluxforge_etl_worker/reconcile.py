@@ -1,6 +1,7 @@
 """Reconciling: sealed segments that stand in storage and of which nobody will ever hear are announced again."""
 
 from fluxforge.domain.errors import ManifestError, ObjectNotFoundError
+from fluxforge.domain.lane import Lane
 from fluxforge.domain.segment import SealedEvent
 from fluxforge_etl_worker.listing import listed
 from fluxforge_etl_worker.work import Worker
@@ -29,3 +30,9 @@ def missing_events(worker: Worker) -> list[SealedEvent]:
                 SealedEvent(str(lane), segment.name, manifest.size_bytes, manifest.records, manifest.last_capture_ns)
             )
     return found
+
+
+def is_settled(worker: Worker, event: SealedEvent) -> bool:
+    """Return whether the segment of an event is placed or dead."""
+    lane = Lane.parse(event.lane)
+    return worker.attempts.is_placed(lane, event.segment) or worker.is_dead(lane, event.segment)

@@ -174,6 +174,13 @@ class Worker:
         """Mark a segment as one whose data nobody should read for its tail; its successors do without."""
         self._contexts.mark_dead(lane, segment, str(error))
 
+    def mark(self, lane: Lane, segment: str) -> bytes | None:
+        """Return the mark of a segment that cannot be processed, None where it has none."""
+        try:
+            return self.raw.read(self.options.layout.dead_key(lane, segment))
+        except ObjectNotFoundError:
+            return None
+
     def is_dead(self, lane: Lane, segment: str) -> bool:
         """Return whether a segment is marked as one that cannot be processed."""
         return self.raw.size(self.options.layout.dead_key(lane, segment)) is not None

@@ -57,6 +57,14 @@ class Backlog:
     num_ack_pending: int
 
 
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """The newest message on a subject of the work queue. `seq` 0: there is none. `is_due`: it is yet to be settled."""
+
+    seq: int
+    is_due: bool
+
+
 class WorkQueue(Protocol):
     """The durable consumer `etl` on the stream SEGMENTS."""
 
@@ -66,6 +74,10 @@ class WorkQueue(Protocol):
 
     async def backlog(self) -> Backlog:
         """Return what is left to do."""
+        ...
+
+    async def announcement(self, subject: str) -> Announcement:
+        """Return what became of the newest message on a subject; one not settled yet is never said not to be due."""
         ...
 
     async def close(self) -> None:

@@ -16,7 +16,7 @@ from typing_extensions import override
 from fluxforge.adapters.jetstream.api import JSON, NS_PER_S, Api, ApiError, ErrCode
 from fluxforge.adapters.jetstream.connection import Connection, until
 from fluxforge.domain.errors import BusUnavailableError, ConfigurationError, FatalError
-from fluxforge.ports.bus import Backlog, Claim, WorkQueue
+from fluxforge.ports.bus import Announcement, Backlog, Claim, WorkQueue
 
 STREAM: Final = "SEGMENTS"
 CONSUMER: Final = "etl"
@@ -110,19 +110,20 @@ class JetStreamWorkQueue(WorkQueue):
     @override
     async def backlog(self) -> Backlog:
         # The consumer first: what is delivered or published between the two answers is then counted, never missed.
-        try:
-            consumer = await self._api.call(f"CONSUMER.INFO.{STREAM}.{CONSUMER}")
-            stream = await self._api.call(f"STREAM.INFO.{STREAM}")
-        except ApiError as error:
-            if error.err_code in (ErrCode.CONSUMER_NOT_FOUND, ErrCode.STREAM_NOT_FOUND):
-                raise ConfigurationError(
-                    f"the bus has no consumer {CONSUMER} on {STREAM}: run `fluxforge provision`"
-                ) from error
-            raise
+        consumer = await self._call(f"CONSUMER.INFO.{STREAM}.{CONSUMER}")
+        stream = await self._call(f"STREAM.INFO.{STREAM}")
         return Backlog(
             num_pending=_num_undelivered(stream["state"], consumer["delivered"]["stream_seq"]),
             num_ack_pending=consumer["num_ack_pending"],
         )
+
+    @override
+    async def announcement(self, subject: str) -> Announcement:
+        # Messages are settled in any order: above the floor there may be settled ones, below it no others.
+        message = await self._api.message(STREAM, {"last_by_subj": subject})
+        consumer = await self._call(f"CONSUMER.INFO.{STREAM}.{CONSUMER}")
+        seq = message.seq if message else 0
+        return Announcement(seq, is_due=seq > consumer["ack_floor"]["stream_seq"])
 
     @override
     async def close(self) -> None:
@@ -134,6 +135,16 @@ class JetStreamWorkQueue(WorkQueue):
                 await JetStreamClaim(self._connection, self._arrived.popleft()[1]).nak(0)
             except (BusUnavailableError, FatalError):
                 continue  # its deadline gives it back
+
+    async def _call(self, verb: str) -> JSON:
+        try:
+            return await self._api.call(verb)
+        except ApiError as error:
+            if error.err_code in (ErrCode.CONSUMER_NOT_FOUND, ErrCode.STREAM_NOT_FOUND):
+                raise ConfigurationError(
+                    f"the bus has no consumer {CONSUMER} on {STREAM}: run `fluxforge provision`"
+                ) from error
+            raise
 
     def _next(self) -> Msg | None:
         now_s = asyncio.get_running_loop().time()

@@ -18,7 +18,7 @@ from fluxforge.adapters.memory.server import ACK_WAIT_NS, Changes, MemoryServer,
 from fluxforge.domain.block import BlockId
 from fluxforge.domain.errors import BusUnavailableError, FatalError, LaneMovedError
 from fluxforge.domain.lane import Lane
-from fluxforge.ports.bus import Backlog, Bus, Claim, Events, WorkQueue
+from fluxforge.ports.bus import Announcement, Backlog, Bus, Claim, Events, WorkQueue
 from fluxforge.ports.lanes import LanePublisher, LaneReader, LaneStates, LaneStreams, Leases
 
 _EVENT_SUBJECTS: Final = ("segments.sealed.", "parts.committed.", "dead.")
@@ -98,6 +98,12 @@ class MemoryWorkQueue(WorkQueue):
         self._server.require("backlog")
         held = sum(1 for work in self._server.work if work.num_delivered)
         return Backlog(num_pending=len(self._server.work) - held, num_ack_pending=held)
+
+    @override
+    async def announcement(self, subject: str) -> Announcement:
+        self._server.require("announcement")
+        newest = max((seq for seq, event in enumerate(self._server.events, start=1) if event[0] == subject), default=0)
+        return Announcement(newest, is_due=any(work.subject == subject for work in self._server.work))
 
     @override
     async def close(self) -> None:
