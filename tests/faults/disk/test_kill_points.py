@@ -1,12 +1,15 @@
 """A SIGKILL at every system call that changes the disk, of a seal, a commit and a spool: the next start puts it right."""
 
+import time
 from pathlib import Path
 from random import Random
 
 import pytest
 
 from tests.faults.mode import Runs
+from tests.faults.disk.committing import Committing
 from tests.faults.disk.sealing import sealing
+from tests.faults.disk.spooling import judge
 from tests.faults.disk.strace import Point, traced
 from tests.faults.table import FaultTable
 
@@ -39,3 +42,43 @@ async def test_a_segmenter_killed_at_any_call_of_a_seal(
             await lane.judge()
     table.add(fault="SIGKILL at every call of a seal", runs=len(points), recoveries_s=recoveries)
     assert len(points) >= 6
+
+
+async def test_a_worker_killed_at_any_call_of_a_commit(
+    tmp_path: Path, runs: Runs, seed: int, table: FaultTable
+) -> None:
+    recoveries = []
+    folder = Committing(tmp_path)
+    async with traced(tmp_path / "strace") as process:
+        data = tmp_path / "data-0"
+        folder.renew(data)
+        assert await process.run("commit", folder.config) == 0
+        points = chosen(process.calls(data), runs, seed, bounded=6)
+        folder.judge(data)
+        for number, point in enumerate(points, start=1):
+            print(point)
+            data = tmp_path / f"data-{number}"
+            folder.renew(data)
+            assert await process.run("commit", folder.config, point=point) == SIGKILLED, point
+            began = time.monotonic()
+            assert await process.run("commit", folder.config) == 0, point
+            recoveries.append(time.monotonic() - began)
+            folder.judge(data)
+    table.add(fault="SIGKILL at every call of a commit", runs=len(points), recoveries_s=recoveries)
+    assert len(points) >= 6
+
+
+async def test_a_spool_killed_at_any_call_holds_what_append_returned_for(
+    tmp_path: Path, runs: Runs, seed: int, table: FaultTable
+) -> None:
+    async with traced(tmp_path / "strace") as process:
+        assert await process.run("spool", tmp_path / "spool-0", tmp_path / "journal-0") == 0
+        points = chosen(process.calls(tmp_path / "spool-0"), runs, seed, bounded=10)
+        judge(tmp_path / "spool-0", tmp_path / "journal-0")
+        for number, point in enumerate(points, start=1):
+            print(point)
+            spool, journal = tmp_path / f"spool-{number}", tmp_path / f"journal-{number}"
+            assert await process.run("spool", spool, journal, point=point) == SIGKILLED, point
+            judge(spool, journal)
+    table.add(fault="SIGKILL at every call of a spool", runs=len(points))
+    assert len(points) >= 10
