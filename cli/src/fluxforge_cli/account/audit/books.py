@@ -16,7 +16,7 @@ Seqs = Mapping[FeedId, Ranges]
 class Said:
     """What a control record or a coverage row says of one feed, or of the lane (`feed` None). Times ns UTC.
 
-    `lost` are the seqs that a `dropped` or `rejected` names.
+    `lost` are the seqs that a `dropped` or `rejected` names; `seq` is that of the record.
     """
 
     event: str
@@ -26,6 +26,7 @@ class Said:
     from_ns: int | None
     to_ns: int | None
     hole: str | None = None
+    seq: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from fluxforge.domain.errors import (
     RecordError,
 )
 from fluxforge.domain.lane import Lane
+from fluxforge.domain.lane_state import LaneState
 from fluxforge.domain.record import CONTROL_CHANNEL
 from fluxforge.ports.bus import Bus
 from fluxforge.runtime.settings import Settings
@@ -102,16 +103,14 @@ async def _look_at_bus(bus: Bus, seen: dict[Lane, _Seen]) -> None:
     for lane in sorted({*await bus.states.lanes(), *await bus.streams.lanes()}):
         one = seen.setdefault(lane, _Seen())
         versioned = await bus.states.get(lane)
-        if versioned is None:
-            continue
-        state = versioned.state
+        state = versioned.state if versioned else LaneState()
         for epoch in await bus.streams.epochs(lane):
             info = await bus.streams.info(lane, epoch)
             after = state.sealed_seq if epoch == state.epoch else 0
             if info is not None and epoch >= state.epoch and info.last_seq > after:
                 await _read(bus, lane, epoch, max(after + 1, info.first_seq), info.last_seq, one)
         one.sealing = state.sealing.name if state.sealing else None
-        one.is_known = True
+        one.is_known = versioned is not None
 
 
 async def _read(bus: Bus, lane: Lane, epoch: int, first: int, last: int, seen: _Seen) -> None:

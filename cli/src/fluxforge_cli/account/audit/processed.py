@@ -100,8 +100,7 @@ class _Comparison:
 
     def _compare_sealed(self) -> None:
         """Hold what was read against what was sealed; what lacks must be in quarantine, line by line."""
-        sealed = {feed: minus(one, self._named.get(feed, NONE)) for feed, one in sealed_seqs(self._segment).items()}
-        committed = self._committed()
+        sealed, committed = sealed_seqs(self._segment, self._named), self._committed()
         lacking = {feed: minus(ranges, committed.get(feed, NONE)) for feed, ranges in sealed.items()}
         if sum(map(size, lacking.values())) > self._commit.quarantined:
             for feed, ranges in lacking.items():

@@ -5,7 +5,7 @@ from typing import Final
 
 from fluxforge.domain.control import Control, Event, FeedKey
 from fluxforge.domain.errors import RecordError
-from fluxforge.domain.record import CONTROL_CHANNEL, read_data, read_envelope
+from fluxforge.domain.record import CONTROL_CHANNEL, Envelope, read_data, read_envelope
 from fluxforge_cli.account.audit.books import Said
 from fluxforge_cli.account.audit.findings import FeedId
 from fluxforge_cli.account.audit.ranges import NONE, Ranges
@@ -13,7 +13,7 @@ from fluxforge_cli.account.audit.ranges import NONE, Ranges
 CRASH: Final = "crash"
 LOST: Final = "lost"
 WHOLE_LANE: Final = "*"
-COVERAGE_COLUMNS: Final = ("channel", "symbol", "hole", "event", "boot", "from_ns", "to_ns")
+COVERAGE_COLUMNS: Final = ("channel", "symbol", "hole", "event", "boot", "seq", "from_ns", "to_ns")
 LOST_COLUMNS: Final = ("first_seq", "last_seq")
 _NAMING: Final = frozenset({Event.DROPPED.value, Event.REJECTED.value})
 _CONTROL_MARK: Final = b'"channel":"control"'
@@ -27,18 +27,19 @@ def said_in_lines(lines: Iterable[bytes]) -> Iterator[Said]:
         try:
             envelope = read_envelope(line)
             if envelope.channel == CONTROL_CHANNEL:
-                yield from _said(envelope.boot, Control.from_json(read_data(line)), envelope.capture_ns)
+                yield from _said(envelope, Control.from_json(read_data(line)))
         except RecordError:
             continue  # it is in quarantine, or will be
 
 
-def _said(boot: str, control: Control, capture_ns: int) -> Iterator[Said]:
+def _said(envelope: Envelope, control: Control) -> Iterator[Said]:
+    boot, capture_ns = envelope.boot, envelope.capture_ns
     detail = control.detail or {}
     lost = _lost(control.event, detail.get("first_seq", detail.get("seq")), detail.get("last_seq", detail.get("seq")))
     from_ns = capture_ns if control.from_ns is None else control.from_ns
     for key in control.concerned() or (None,):
         feed = _feed(boot, key, detail, names=bool(lost))
-        yield Said(control.event.value, boot, feed, lost, from_ns, control.to_ns, control.hole)
+        yield Said(control.event.value, boot, feed, lost, from_ns, control.to_ns, control.hole, envelope.seq)
     if control.event is Event.STARTED and control.after:
         yield Said(CRASH, boot, None, NONE, control.after.capture_ns, capture_ns)
 
@@ -62,10 +63,9 @@ def said_in_rows(rows: Iterable[Mapping[str, object]]) -> Iterator[Said]:
         event, boot = str(row["event"]), str(row["boot"])
         lost = _lost(event, row.get("first_seq"), row.get("last_seq"))
         feed = _feed_of(boot, str(row["channel"]), str(row["symbol"]), names=bool(lost))
-        hole = row["hole"]
-        yield Said(
-            event, boot, feed, lost, _whole(row["from_ns"]), _whole(row["to_ns"]), None if hole is None else str(hole)
-        )
+        hole = None if row["hole"] is None else str(row["hole"])
+        from_ns, to_ns, seq = (_whole(row[name]) for name in ("from_ns", "to_ns", "seq"))
+        yield Said(event, boot, feed, lost, from_ns, to_ns, hole, seq or 0)
 
 
 def _lost(event: str, first: object, last: object) -> Ranges:

@@ -3,7 +3,7 @@
 A boot's seqs are counted over its lane and the rescue lanes of it, for a boot may have ended up in one.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fluxforge.domain.control import Event
@@ -67,20 +67,21 @@ def accounts(
     """Return the account of every feed and boot of a lane and its rescue lanes, and what is missing or doubled."""
     adopted = adopted_boots(lanes)
     lane = str(lanes[0].lane)
-    told = {one.hole for each in lanes for one in each.said() if one.lost}
+    told = _told(lanes)
     marks = [mark for one in lanes for mark in _marks(one, told)]
     found: dict[FeedId, FeedAccount] = {}
     findings: list[Finding] = []
     for feed, evidence in _evidence(lanes, named).items():
         sealed = [ranges for _, ranges in evidence.places]
-        account = FeedAccount(sealed=minus(union(*sealed), union(evidence.named)), named=union(evidence.named))
+        account = FeedAccount(sealed=union(*sealed))
+        account.named = minus(union(evidence.named), account.sealed)
         account.in_flight = minus(union(evidence.in_flight), union(account.sealed, account.named))
         if feed.boot in adopted:
             account.captured = account.sealed
         else:
             highest = max(evidence.known, top(account.sealed), top(account.named), top(account.in_flight))
             account.captured = ((1, max(highest, top(union(evidence.aside)))),)
-        twice = repeated(one for ranges in sealed for one in minus(ranges, account.named))
+        twice = repeated(one for ranges in sealed for one in ranges)
         if feed.boot != FILE_BOOT:
             findings += of_ranges(Kind.DOUBLED, lane, feed, twice, "sealed in more than one segment")
         missing = minus(account.captured, union(account.sealed, account.named, account.in_flight))
@@ -100,7 +101,7 @@ def _evidence(lanes: Iterable[LaneBooks], named: Mapping[FeedId, Ranges]) -> dic
     found: dict[FeedId, _Evidence] = {}
     for lane in lanes:
         for position, segment in enumerate(lane.segments):
-            for feed, ranges in sealed_seqs(segment).items():
+            for feed, ranges in sealed_seqs(segment, named).items():
                 found.setdefault(feed, _Evidence()).places.append((position, ranges))
             for last in segment.manifest.last_seqs:
                 one = found.setdefault(FeedId(last.boot, last.channel, last.symbol), _Evidence())
@@ -118,30 +119,40 @@ def _evidence(lanes: Iterable[LaneBooks], named: Mapping[FeedId, Ranges]) -> dic
     return found
 
 
-def sealed_seqs(segment: Segment) -> dict[FeedId, Ranges]:
-    """Return what a segment holds: by its commit, which has read every line, where its manifest counts fewer records.
+def sealed_seqs(segment: Segment, named: Mapping[FeedId, Ranges]) -> dict[FeedId, Ranges]:
+    """Return what a segment holds.
 
     A manifest is made of block headers, which name the first and last seq of a block: what was left out between them
-    does not stand there, and the manifest's count tells that something was.
+    does not stand there, and the manifest's count tells that something was. It is what is named; where that does not
+    add up, the commit has read every line.
     """
     exact = segment.commit.feeds if segment.commit else ()
     read = {FeedId(one.boot, one.channel, one.symbol): union(one.ranges) for one in exact}
     sealed: dict[FeedId, Ranges] = {}
     for one in segment.manifest.feeds:
         feed, ranges = FeedId(one.boot, one.channel, one.symbol), union(one.ranges)
-        is_wide = size(ranges) > one.count
-        sealed[feed] = common(ranges, read[feed]) if is_wide and feed in read else ranges
+        if size(ranges) > one.count:
+            left = minus(ranges, named.get(feed, NONE))
+            ranges = left if size(left) == one.count or feed not in read else common(ranges, read[feed])
+        sealed[feed] = ranges
     return sealed
 
 
-def _marks(lane: LaneBooks, told: Collection[str | None]) -> Iterator[int]:
-    """Yield the positions of segments that name a loss without seqs: a hole of the stream, blocks the bus lost.
+def _told(lanes: Iterable[LaneBooks]) -> dict[str, int]:
+    """Return the record that first told of each hole of dropped records; others repeat that it is open."""
+    told: dict[str, int] = {}
+    for lane in lanes:
+        for one in lane.said():
+            if one.event == Event.DROPPED and one.hole is not None:
+                told[one.hole] = min(one.seq, told.get(one.hole, one.seq))
+    return told
 
-    `told` are the holes of which some record does name the seqs: the others only repeat that they are open.
-    """
+
+def _marks(lane: LaneBooks, told: Mapping[str, int]) -> Iterator[int]:
+    """Yield the positions of segments that name a loss without seqs: a hole of the stream, blocks the bus lost."""
     for position, segment in enumerate(lane.segments):
         unnamed = (one for one in segment.said if one.event == Event.DROPPED and not one.lost)
-        if segment.manifest.holes or any(one.hole is None or one.hole not in told for one in unnamed):
+        if segment.manifest.holes or any(one.hole is None or told[one.hole] == one.seq for one in unnamed):
             yield position
 
 
