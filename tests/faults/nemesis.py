@@ -13,6 +13,8 @@ from tests.faults.plant import PATIENCE_S, PROGRESS, READY, Plant, Service
 
 _EARLY_SHARE = 0.1
 _DELAY_S = (0.005, 1.5)
+_EXITS_MAX = 20
+"""Lives that end by themselves; where they are more, the service cannot start."""
 
 
 @dataclass(slots=True)
@@ -55,6 +57,7 @@ async def kill_service(
             toll.kills += 1
             toll.after_ready += was_ready
             killed_at = killed_at if killed_at is not None else at
+        assert len(service.exits) <= _EXITS_MAX, service.tail()
         await service.start()
 
 
@@ -71,7 +74,7 @@ async def kill_bus(plant: Plant, kills: int, chance: random.Random, *, pause_s: 
     lane = plant.lanes[0]
     while toll.kills < kills:
         await asyncio.sleep(chance.uniform(*pause_s))
-        before = await _end_of(plant, lane)
+        before = await end_of(plant, lane)
         at = time.monotonic()
         os.kill(plant.server.pid, signal.SIGKILL)
         toll.kills += 1
@@ -79,14 +82,15 @@ async def kill_bus(plant: Plant, kills: int, chance: random.Random, *, pause_s: 
         await plant.server.start()
 
         async def has_grown(before: tuple[int, int] = before) -> bool:
-            return await _end_of(plant, lane) > before
+            return await end_of(plant, lane) > before
 
         await plant.until(has_grown)
         toll.recoveries_s.append(time.monotonic() - at)
     return toll
 
 
-async def _end_of(plant: Plant, lane: Lane) -> tuple[int, int]:
+async def end_of(plant: Plant, lane: Lane) -> tuple[int, int]:
+    """Return where a lane stands, once the bus answers."""
     while True:
         try:
             return await plant.stream_end(lane)

@@ -174,14 +174,14 @@ async def test_a_bus_that_is_away_fills_the_spool_and_not_the_memory(
     async with ways(tmp_path, random.Random(seed), exchanges) as found:
         way = found["away"]
         before_bytes, peak_bytes = rss_bytes(way.collector), 0
-        made = sum(count for count in way_made(way))
+        made = sum(way_made(way))
         way.proxy.go_away()
         async with asyncio.timeout(600):
             while sum(way_made(way)) < made + records:
                 await asyncio.sleep(0.2)
                 peak_bytes = max(peak_bytes, rss_bytes(way.collector))
         assert way.collector.logged(b'"spool.begun"')
-        spooled = spool_bytes(way)
+        spooled, missed = spool_bytes(way), sum(way_made(way)) - made
         way.proxy.come_back()
         recovery_s = await way.until_grown()
         async with asyncio.timeout(600):
@@ -189,7 +189,6 @@ async def test_a_bus_that_is_away_fills_the_spool_and_not_the_memory(
                 await asyncio.sleep(0.2)
                 peak_bytes = max(peak_bytes, rss_bytes(way.collector))
     verdict = judge(way.plant)
-    missed = sum(way_made(way)) - made
     add(table, f"bus away while {missed:,} records came in", (1, [recovery_s]), verdict)
     assert verdict.is_whole, verdict
     assert spooled > records * 100 > QUEUE_RECORDS * 100, "the spool did not hold what memory cannot"

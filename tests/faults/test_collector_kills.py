@@ -1,0 +1,154 @@
+"""The collector on ccxt killed again and again while exchanges send: what they sent is in Parquet, or a hole names it."""
+
+import asyncio
+import random
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import orjson
+import pytest
+
+from tests.faults.mode import Runs
+from tests.faults.nemesis import kill_service
+from tests.faults.oracle import audit
+from tests.faults.plant import running_plant
+from tests.faults.table import FaultTable
+from tests.integration.collector.rig import all_channels
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
+
+VENUES = ("binance", "coinbase", "kraken")
+CLOCKS_NS = 50_000_000
+"""The exchange says when it sent, the collector when it received: what lies between is no hole."""
+
+
+@dataclass(slots=True)
+class Delivery:
+    """Trades of all feeds. `unnamed`: neither in Parquet nor sent within a hole of their feed."""
+
+    sent: int = 0
+    lost: int = 0
+    unnamed: int = 0
+    repeated_rows: int = 0
+    gaps: int = 0
+
+
+async def test_killed_under_load_it_loses_only_what_the_next_life_names(
+    tmp_path: Path, runs: Runs, table: FaultTable, seed: int
+) -> None:
+    venues = VENUES[: runs(bounded=1, full=len(VENUES))]
+    kills = runs(bounded=2, full=100)
+    async with AsyncExitStack() as stack:
+        ports = {
+            venue: await stack.enter_async_context(exchange(venue, tmp_path / f"{venue}.ledger")) for venue in venues
+        }
+        exchanges = {
+            venue: {"via": f"127.0.0.1:{port}", "channels": all_channels(venue, "BTC", "ETH")}
+            for venue, port in ports.items()
+        }
+        async with running_plant(tmp_path / "plant", exchanges) as plant:
+            plant.is_supervised = True
+            collectors = [
+                plant.service("fluxforge_collector", "--exchange", venue, name=f"collector-{venue}") for venue in venues
+            ]
+            for service in (plant.segmenter(), plant.etl(), *collectors):
+                await service.start()
+            async with asyncio.TaskGroup() as tasks:
+                tolls = [
+                    tasks.create_task(kill_service(collector, kills, random.Random(f"{seed}-{collector.name}")))
+                    for collector in collectors
+                ]
+            await plant.drain(patience_s=300)
+            assert plant.crashes() == []
+            await stack.aclose()  # ledgers are whole once their exchanges have ended
+            report = await audit(plant)
+            delivery = Delivery()
+            for venue in venues:
+                settle(delivery, tmp_path / "plant" / "processed" / "ccxt", venue, tmp_path / f"{venue}.ledger")
+    table.add(
+        fault=f"ccxt collector SIGKILL under load ({sum(t.result().after_ready for t in tolls)} once it was ready)",
+        runs=sum(task.result().kills for task in tolls),
+        lost=delivery.lost,
+        duplicated=delivery.repeated_rows,
+        unexplained=delivery.unnamed + delivery.gaps,
+        recoveries_s=[recovery for task in tolls for recovery in task.result().recoveries_s],
+    )
+    assert delivery.sent > 0
+    assert (delivery.unnamed, delivery.repeated_rows, delivery.gaps) == (0, 0, 0), delivery
+    assert report["balanced"], report["findings"][:20]
+
+
+@asynccontextmanager
+async def exchange(venue: str, ledger: Path) -> AsyncIterator[int]:
+    """Run the simulator of one venue; yield its port. It is ended in order, so that its ledger is whole."""
+    process: Process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "fluxforge_simulator", "--exchange", venue, "--ledger", str(ledger)),
+        stdin=DEVNULL,
+        stdout=PIPE,
+    )
+    assert process.stdout is not None
+    try:
+        yield orjson.loads(await process.stdout.readline())["port"]
+    finally:
+        process.terminate()
+        await process.communicate()
+
+
+def settle(delivery: Delivery, root: Path, venue: str, ledger: Path) -> None:
+    """Add what one venue sent, and what became of it."""
+    database = duckdb.connect()
+    stored = {
+        (symbol, trade_id)
+        for symbol, trade_id in database.execute(
+            f"SELECT DISTINCT symbol, trade_id FROM read_parquet('{root}/trades/**/*.parquet', hive_partitioning=false)"
+            f" WHERE exchange = '{venue}'"
+        ).fetchall()
+    }
+    holes = _holes(database, root, venue)
+    for symbol, trade_id, sent_ns in _sent_trades(ledger):
+        delivery.sent += 1
+        if (symbol, trade_id) not in stored:
+            delivery.lost += 1
+            delivery.unnamed += not any(
+                begin - CLOCKS_NS <= sent_ns <= (end or sent_ns) + CLOCKS_NS for begin, end in holes[symbol]
+            )
+    for dataset, key in (("trades", "seq, idx"), ("ticker", "seq"), ("orderbook/books", "seq")):
+        rows, keys, gaps = database.execute(
+            f"WITH rows AS (SELECT boot, symbol, {key} FROM "
+            f"read_parquet('{root}/{dataset}/**/*.parquet', hive_partitioning=false) WHERE exchange = '{venue}'), "
+            "feeds AS (SELECT max(seq) - count(DISTINCT seq) AS gap FROM rows GROUP BY boot, symbol) "
+            "SELECT (SELECT count(*) FROM rows), (SELECT count(*) FROM (SELECT DISTINCT * FROM rows)), "
+            "(SELECT sum(gap) FROM feeds)"
+        ).fetchone()  # type: ignore[misc] - an aggregate has a row
+        delivery.repeated_rows += rows - keys
+        delivery.gaps += int(gaps)
+
+
+def _holes(database: duckdb.DuckDBPyConnection, root: Path, venue: str) -> dict[str, list[tuple[int, int | None]]]:
+    found: dict[str, list[Any]] = defaultdict(list)
+    rows = database.execute(
+        "SELECT symbol, from_ns, to_ns FROM "
+        f"read_parquet('{root}/coverage/**/*.parquet', hive_partitioning=false) "
+        f"WHERE exchange = '{venue}' AND channel = 'trades' AND event IN ('crash', 'disconnected', 'recovered')"
+    ).fetchall()
+    for symbol, *hole in rows:
+        found[symbol].append(tuple(hole))
+    return found
+
+
+def _sent_trades(ledger: Path) -> list[tuple[str, str, int]]:
+    sent: dict[tuple[str, str], int] = {}
+    for line in ledger.read_bytes().splitlines():
+        frame = orjson.loads(line)
+        if frame["kind"] == "data" and frame["channel"] == "trades":
+            for trade_id in frame["key"]:
+                # Sent on two connections: received on either.
+                sent.setdefault((frame["symbol"].replace("/", "-"), str(trade_id)), frame["sent_ns"])
+    return [(symbol, trade_id, sent_ns) for (symbol, trade_id), sent_ns in sent.items()]
