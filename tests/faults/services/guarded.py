@@ -36,7 +36,7 @@ class GuardedNats:
         self._directory = directory
         self._config = directory / "guarded.conf"
         self._listen = f"{host}:{port}"
-        self._jetstream = jetstream or "sync_interval: always"
+        self.jetstream = jetstream or "sync_interval: always"
         self._more = more
         self._process: subprocess.Popen[bytes] | None = None
         directory.mkdir(parents=True, exist_ok=True)
@@ -51,7 +51,7 @@ class GuardedNats:
         rights = f", permissions: {{ {permissions} }}" if permissions else ""
         self._config.write_text(
             f'listen: "{self._listen}"\nmax_payload: {MAX_PAYLOAD}\n{self._more}\n'
-            f'jetstream {{ store_dir: "{self._directory}", {self._jetstream} }}\n'
+            f'jetstream {{ store_dir: "{self._directory}", {self.jetstream} }}\n'
             "authorization { users: [\n"
             f"  {{ user: harness, password: harness }}\n  {{ user: service, password: {password}{rights} }}\n] }}\n"
         )
@@ -85,11 +85,11 @@ class GuardedNats:
 
 @asynccontextmanager
 async def guarded_plant(
-    base: Path, exchanges: dict[str, Any], *, nats: GuardedNats | None = None, **sections: Any
+    base: Path, exchanges: dict[str, Any], *, server: GuardedNats | None = None, **sections: Any
 ) -> AsyncIterator[tuple[Plant, GuardedNats]]:
     """Run a provisioned bus and a plant whose services sign in as `service`."""
     with kept_port() as port:
-        guard = nats or GuardedNats(base / "guarded", port)
+        guard = server or GuardedNats(base / "guarded", port)
         await guard.start()
         try:
             credentials = base / "service.credentials"

@@ -53,7 +53,7 @@ async def test_a_killed_collector_comes_back_and_the_account_says_what_it_cannot
         started("up", "--config", config(tmp_path, port), cwd=tmp_path) as command,
     ):
         await command.until(r"captured [1-9]")
-        for pid in await _collectors(tmp_path):
+        for pid in await _pids("fluxforge_collector", str(tmp_path)):
             os.kill(pid, signal.SIGKILL)
         await command.until("collector-kraken-0of1 ended with -9; starting it again")
         command.signal(signal.SIGTERM)
@@ -61,11 +61,27 @@ async def test_a_killed_collector_comes_back_and_the_account_says_what_it_cannot
     assert "unknown: collector-kraken-0of1 ended with -9, without its last count" in command.text
 
 
-async def _collectors(tmp_path: Path) -> list[int]:
-    """Return the pids of the collectors whose configuration stands in this directory."""
+async def test_a_killed_bus_comes_back_and_the_balance_closes(tmp_path: Path) -> None:
+    async with (
+        simulator("--exchange", "kraken") as (port, _),
+        started("up", "--config", config(tmp_path, port), cwd=tmp_path) as command,
+    ):
+        await command.until(r"in [1-9]\d* segments")
+        (pid,) = await _pids("nats-server", str(tmp_path))
+        os.kill(pid, signal.SIGKILL)
+        await command.until("the embedded nats-server has died; starting it again")
+        segments = int((await command.until(r"in [1-9]\d* segments")).rpartition(" segments")[0].split()[-1])
+        await command.until(rf"in {segments + 1} segments")
+        command.signal(signal.SIGINT)
+        assert await command.end() == 0, command.text
+    assert "The balance closes." in command.text
+    assert " ended with " not in command.text
+
+
+async def _pids(*marks: str) -> list[int]:
+    """Return the pids of the processes in whose command lines all the marks stand."""
     listing = await asyncio.create_subprocess_exec("ps", "-wweo", "pid=,args=", stdout=asyncio.subprocess.PIPE)
     output, _ = await listing.communicate()
-    marks = ("fluxforge_collector", str(tmp_path))
     return [int(line.split()[0]) for line in output.decode().splitlines() if all(mark in line for mark in marks)]
 
 
