@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from fluxforge.adapters.local_store import LocalStore
 from fluxforge.adapters.system_clock import SystemClock
-from fluxforge.domain.errors import ConfigurationError, UsageError
+from fluxforge.domain.errors import ConfigurationError, FluxForgeError
 from fluxforge.runtime.settings import Settings, load
 from fluxforge.runtime.settings.sources import Backend, StoreLocation
 from fluxforge_etl_worker.retire import Retirement
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         logs.configure(_SERVICE, level=settings.log_level, log_format=settings.telemetry.log_format)
         give_notice(settings.nats)
         worker = worker_of(settings)
-    except UsageError as error:
+    except FluxForgeError as error:
         return lifecycle.report(_SERVICE, error)
 
     async def body(shutdown: lifecycle.Shutdown) -> None:

@@ -12,7 +12,7 @@ from fluxforge.adapters.jetstream import BusOptions, connect
 from fluxforge.adapters.local_files import fsync_file
 from fluxforge.adapters.local_store import LocalStore
 from fluxforge.adapters.system_clock import SystemClock
-from fluxforge.domain.errors import UsageError
+from fluxforge.domain.errors import FluxForgeError
 from fluxforge.domain.status import status_to_json
 from fluxforge.runtime import lifecycle, logs, telemetry
 from fluxforge.runtime.notices import BusNotices, give_notice
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         give_notice(settings.nats)
         own = SegmenterSettings.of(settings)
         stores = _stores(own)
-    except UsageError as error:
+    except FluxForgeError as error:
         return lifecycle.report(_SERVICE, error)
 
     async def body(shutdown: lifecycle.Shutdown) -> None:
