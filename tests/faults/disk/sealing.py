@@ -76,10 +76,10 @@ class Sealing:
                 await asyncio.sleep(0.01)
         return status
 
-    async def recover(self, traced: Traced) -> float:
+    async def recover(self, traced: Traced, point: Point | None = None) -> float:
         """Run a segmenter to a good end; return how long that took, s."""
         began = time.monotonic()
-        assert await self.run(traced) == 0, traced.log.read_text()[-4000:]
+        assert await self.run(traced, point) == 0, traced.log.read_text()[-4000:]
         return time.monotonic() - began
 
     async def expire_lease(self) -> None:

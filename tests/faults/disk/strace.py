@@ -66,6 +66,7 @@ class Traced:
             str(self.log),
             *((point.thread, point.syscall, point.number) if point else ()),
         )
+        self.log.touch()
         self._read = self._trace.stat().st_size if self._trace.exists() else 0
         return await self._ask("start", asdict(order))
 
@@ -114,13 +115,15 @@ class Traced:
         """Return the calls that were made to fail since the last subject was started, as the log shows them."""
         with self._trace.open(errors="replace") as trace:
             trace.seek(self._read)
-            return [line.strip() for line in trace if "(INJECTED)" in line]
+            return [line.strip() for line in trace if "(INJECTED)" in line and "access" not in line]
 
-    def synced(self) -> list[str]:
-        """Return the paths that the last subject brought to disk or tried to, in order."""
+    def fsyncs_from_failure(self) -> list[str]:
+        """Return the paths that the last subject tried to bring to disk, from the first that was made to fail on."""
         with self._trace.open(errors="replace") as trace:
             trace.seek(self._read)
-            return re.findall(r"fsync\(\d+<([^>]*)>", trace.read())
+            lines = [line for line in trace if re.search(r"fsync\(\d", line)]
+        begin = next(number for number, line in enumerate(lines) if "(INJECTED)" in line)
+        return [line.partition("<")[2].partition(">")[0] for line in lines[begin:]]
 
     @property
     def _trace(self) -> Path:

@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fluxforge.domain.block import Block
+from fluxforge.domain.errors import FluxForgeError
+from fluxforge.runtime import logs
+from fluxforge.runtime.lifecycle import report
 from fluxforge.runtime.settings import load
 from fluxforge_collector import spool as spool_module
 from fluxforge_collector.settings import SpoolSettings
@@ -23,7 +26,11 @@ def seal(config: str) -> int:
 
 def commit(config: str) -> int:
     """Process what stands in a folder."""
-    summary = run_folder(load(Path(config)))
+    logs.configure("etl", level="INFO", log_format="json")
+    try:
+        summary = run_folder(load(Path(config)))
+    except FluxForgeError as error:
+        return report("etl", error)
     print(summary, flush=True)
     return 0 if not summary.dead else 3
 

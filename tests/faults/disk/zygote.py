@@ -10,6 +10,7 @@ import functools
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -80,7 +81,12 @@ def run(order: Order, output: int) -> None:
     os.close(output)
     uvloop.new_event_loop = functools.partial(loop, order)
     begin("main", order)
-    os._exit(getattr(subjects, order.subject)(*order.arguments))
+    try:
+        status = getattr(subjects, order.subject)(*order.arguments)
+    except BaseException:  # noqa: BLE001 - as the interpreter would; this one has to end here
+        traceback.print_exc()
+        status = 1
+    os._exit(status)
 
 
 def main() -> None:
