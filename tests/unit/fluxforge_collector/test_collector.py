@@ -109,7 +109,7 @@ async def test_its_status_is_announced_and_tells_price_and_soundness(stand: Stan
 
 async def test_a_drain_that_fails_exits_with_what_is_left_in_the_spool(tmp_path: Path) -> None:
     stand = Stand(tmp_path, drain_s=0.05)
-    with pytest.RaisesGroup(pytest.RaisesExc(BusUnavailableError, match="stand in the spool")):
+    with pytest.RaisesGroup(pytest.RaisesExc(BusUnavailableError, match="stand in the spool"), flatten_subgroups=True):
         async with stand.running():
             await until(lambda: not stand.collector.status().waiting)
             stand.server.go_away()
@@ -120,7 +120,7 @@ async def test_a_drain_that_fails_exits_with_what_is_left_in_the_spool(tmp_path:
 
 
 async def test_a_bus_that_fails_for_good_ends_it_and_keeps_everything(stand: Stand) -> None:
-    with pytest.RaisesGroup(pytest.RaisesGroup(pytest.RaisesExc(FatalError, match="gone"))):
+    with pytest.RaisesGroup(pytest.RaisesExc(FatalError, match="gone"), flatten_subgroups=True):
         async with stand.running():
             stand.server.go_away()
             stand.source.say()

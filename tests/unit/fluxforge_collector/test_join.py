@@ -8,13 +8,14 @@ from fluxforge.adapters.memory.bus import MemoryBus
 from fluxforge.adapters.memory.clock import ManualClock
 from fluxforge.adapters.memory.server import MemoryServer
 from fluxforge.domain.block import Block
-from fluxforge.domain.errors import FencedError, LaneBrokenError
+from fluxforge.domain.errors import LaneBrokenError
 from fluxforge.runtime.lifecycle import Shutdown
-from fluxforge_collector.join import Joined, join
+from fluxforge_collector.join import Joined, Lost, join
+from fluxforge_collector.lane_link import Relink
 from fluxforge_collector.settings import SpoolSettings
 from fluxforge_collector.spool import Spool
 from fluxforge_collector.stamp import BEHIND_NS_MAX
-from tests.unit.fluxforge_collector.made import BEGIN_NS, LANE, chain, events, open_lane
+from tests.unit.fluxforge_collector.made import BEGIN_NS, LANE, block, chain, events, open_lane
 
 
 class Harbour:
@@ -28,8 +29,8 @@ class Harbour:
         await self.bus.states.create(LANE)
         await open_lane(self.bus)
         publisher = await self.bus.publisher(LANE, 1, after=None, window_blocks=64)
-        for block in blocks:
-            await publisher.publish(block)
+        for each in blocks:
+            await publisher.publish(each)
         assert await publisher.settle(timeout_s=60)
         await publisher.close()
 
@@ -53,7 +54,8 @@ async def test_a_new_lane_gets_its_key_and_waits_for_its_stream(harbour: Harbour
 async def test_a_lane_is_joined_behind_its_last_message(harbour: Harbour) -> None:
     blocks = chain(3)
     await harbour.publish(blocks)
-    assert await harbour.join() == Joined(1, blocks[-1].id, blocks[-1].id, blocks[-1].last_capture_ns)
+    last_ns = blocks[-1].last_capture_ns
+    assert await harbour.join() == Joined(1, blocks[-1].id, blocks[-1].id, last_ns, last_ns)
 
 
 async def test_what_of_the_spool_stands_on_the_bus_is_not_sent_again(harbour: Harbour) -> None:
@@ -61,7 +63,7 @@ async def test_what_of_the_spool_stands_on_the_bus_is_not_sent_again(harbour: Ha
     await harbour.publish(blocks[:3])
     harbour.spool.append(blocks[1:])
     joined = await harbour.join()
-    assert joined == Joined(1, blocks[2].id, blocks[4].id, blocks[4].last_capture_ns)
+    assert joined == Joined(1, blocks[2].id, blocks[4].id, blocks[4].last_capture_ns, blocks[2].last_capture_ns)
     assert harbour.spool.ids() == [blocks[3].id, blocks[4].id]
 
 
@@ -81,15 +83,6 @@ async def test_a_spool_that_stands_on_the_bus_whole_is_removed(harbour: Harbour)
     assert harbour.spool.is_empty
 
 
-async def test_a_stranger_behind_our_spool_fences_and_the_spool_is_kept(harbour: Harbour) -> None:
-    blocks = chain(3)
-    await harbour.publish(chain(2, first=7))
-    harbour.spool.append(blocks)
-    with pytest.raises(FencedError, match="3 records stay in the spool"):
-        await harbour.join()
-    assert harbour.spool.ids() == [block.id for block in blocks]
-
-
 async def test_a_clock_far_behind_the_lane_is_refused(harbour: Harbour) -> None:
     blocks = chain(1)
     await harbour.publish(blocks)
@@ -100,13 +93,64 @@ async def test_a_clock_far_behind_the_lane_is_refused(harbour: Harbour) -> None:
         await harbour.join()
 
 
-async def test_a_stream_that_ends_before_what_is_sealed_is_refused(harbour: Harbour) -> None:
-    await harbour.publish(chain(2))
+async def test_a_stream_that_ends_before_what_is_sealed_is_waited_out(harbour: Harbour) -> None:
+    blocks = chain(2)
+    await harbour.publish(blocks)
     found = await harbour.bus.states.get(LANE)
     assert found is not None
-    await harbour.bus.states.update(LANE, replace(found.state, sealed_seq=3), found.revision)
-    with pytest.raises(LaneBrokenError, match="ends at 2, before 3"):
-        await harbour.join()
+    revision = await harbour.bus.states.update(LANE, replace(found.state, sealed_seq=3), found.revision)
+    async with asyncio.TaskGroup() as tasks:
+        joining = tasks.create_task(harbour.join())
+        await asyncio.sleep(0.05)
+        assert not joining.done()
+        seed = replace(blocks[1], feeds=(), payload=b"")
+        await harbour.bus.streams.create(LANE, 2, seed=seed)
+        await harbour.bus.states.update(LANE, replace(found.state, epoch=2, sealed_seq=1), revision)
+    joined = joining.result()
+    assert joined is not None
+    assert (joined.epoch, joined.stream_last) == (2, seed.id)
+
+
+async def test_an_ended_stream_is_waited_out(harbour: Harbour) -> None:
+    await harbour.publish(chain(2))
+    await harbour.bus.streams.end(LANE, 1)
+    shutdown = Shutdown()
+    async with asyncio.TaskGroup() as tasks:
+        joining = tasks.create_task(harbour.join(shutdown))
+        await asyncio.sleep(0.05)
+        assert not joining.done()
+        shutdown.request()
+    assert joining.result() is None
+
+
+@pytest.mark.parametrize("left", [0, 1, 2])
+async def test_a_spool_behind_blocks_that_the_bus_lost_follows_what_is_left(harbour: Harbour, left: int) -> None:
+    blocks = chain(6)
+    await harbour.publish(blocks[:left])
+    harbour.spool.append(blocks[4:])
+    joined = await harbour.join()
+    stands = blocks[left - 1] if left else None
+    assert joined is not None
+    assert joined.lost == Lost(
+        Relink(blocks[3].id, stands.id if stands else None),
+        stands.last_capture_ns if stands else None,
+        blocks[4].first_capture_ns,
+    )
+    assert harbour.spool.ids() == [blocks[4].id, blocks[5].id]
+
+
+async def test_a_spool_behind_an_older_seed_follows_it(harbour: Harbour) -> None:
+    seed = replace(block(1, after=None, boot="0lder"), feeds=(), payload=b"")
+    await harbour.bus.states.create(LANE)
+    await harbour.bus.streams.create(LANE, 1, seed=seed)
+    found = await harbour.bus.states.get(LANE)
+    assert found is not None
+    await harbour.bus.states.update(LANE, replace(found.state, epoch=1, sealed_seq=1), found.revision)
+    blocks = chain(6)
+    harbour.spool.append(blocks[4:])
+    joined = await harbour.join()
+    assert joined is not None
+    assert joined.lost == Lost(Relink(blocks[3].id, seed.id), seed.last_capture_ns, blocks[4].first_capture_ns)
 
 
 async def test_it_waits_for_a_bus_that_is_away(harbour: Harbour) -> None:

@@ -6,6 +6,7 @@ It knows neither the bus nor the spool, never waits and never drops.
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from typing import Final
 
 from fluxforge.domain.block import Block, BlockId, FeedRange
@@ -114,6 +115,16 @@ class BlockBuffer:
         while block := self.take():
             blocks.append(block)
         return blocks
+
+    def put_back(self, blocks: Sequence[Block]) -> None:
+        """Hold blocks again that were taken last, before everything else."""
+        self._closed.extendleft(reversed(blocks))
+        self.records += sum(block.records for block in blocks)
+        self.size_bytes += sum(len(block.payload) for block in blocks)
+        self.filled.set()
+        limits = self._limits
+        if self.records > limits.waiting_records_max or self.size_bytes > limits.waiting_bytes_max:
+            self._press()
 
     def _press(self) -> None:
         self.pressed.set()

@@ -5,26 +5,34 @@ is stored on the bus or stands in the spool.
 """
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from fluxforge.domain.control import After
-from fluxforge.domain.errors import BusUnavailableError
+from fluxforge.domain.errors import BlocksLostError, BusUnavailableError, LaneMovedError
 from fluxforge.domain.status import CollectorStatus, FeedStatus, status_subject, status_to_json
 from fluxforge.ports.bus import Bus
 from fluxforge.ports.clock import Clock
+from fluxforge.ports.lanes import LanePublisher
 from fluxforge.runtime.lifecycle import Shutdown
+from fluxforge_collector.berth import Berth
 from fluxforge_collector.blocks import BlockBuffer
 from fluxforge_collector.ccxt_source.unify import last_price
 from fluxforge_collector.events import CollectorEvents
 from fluxforge_collector.join import Joined, join
+from fluxforge_collector.lane_lease import LaneLease
+from fluxforge_collector.lane_link import LaneLink
+from fluxforge_collector.lane_log import LaneLog
 from fluxforge_collector.lane_writer import LaneFeed, LaneWriter
 from fluxforge_collector.outbox import Outbox
 from fluxforge_collector.settings import CollectorSettings
 from fluxforge_collector.source import Source
-from fluxforge_collector.spool import Spool
+from fluxforge_collector.spool import Spool, SpoolFullError
 
 DRAIN_S: Final = 10.0
 _STATUS_S: Final = 1.0
+_RETRY_S: Final = 0.2
 _NS_PER_MS: Final = 1_000_000
 
 
@@ -59,38 +67,63 @@ class Collector:
         return self._writer is not None
 
     async def run(self, shutdown: Shutdown) -> None:
-        """Capture until the end is asked for, then drain.
+        """Wait for the lane's lease, capture until the end is asked for, then drain.
 
         Raises:
             FatalError: The lane cannot be written any more. What was not stored stands in the spool.
             BusUnavailableError: Draining took too long. What was not stored stands in the spool.
         """
-        spool = Spool(self._settings.spool)
-        joined = await join(self._settings.lane, self._bus, spool, self._clock, shutdown, self._events)
-        if joined is None:
-            return
-        publisher = await self._bus.publisher(
-            self._settings.lane,
-            joined.epoch,
-            after=joined.stream_last,
-            window_blocks=self._settings.limits.window_blocks,
+        berth = Berth(self._settings.spool)
+        lease = LaneLease(
+            self._bus, self._settings.lane, berth.name, ttl_s=self._settings.lease_ttl_s, clock=self._clock
         )
-        after = str(joined.stream_last) if joined.stream_last else None
-        self._events.lane_joined(epoch=joined.epoch, after=after, spooled=spool.records)
+        try:
+            if not await shutdown.unless_requested(lease.take(self._events)):
+                return
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    keeping = tasks.create_task(shutdown.watched(lease.keep()))
+                    await self._work(berth, shutdown)
+                    keeping.cancel()
+            finally:
+                await lease.release()
+        finally:
+            berth.leave()
+
+    async def _work(self, berth: Berth, shutdown: Shutdown) -> None:
+        spools = [Spool(replace(self._settings.spool, directory=directory)) for directory in berth.directories]
+        spool = max(spools, key=_newest_ns)
+        found = await self._join(spool, [other for other in spools if other is not spool], shutdown)
+        if found is None:
+            return
+        joined, publisher = found
         buffer = BlockBuffer(self._boot, self._settings.limits, after=joined.last)
         writer = self._writer = self._open_writer(buffer, joined)
+        if joined.lost:
+            writer.name_lost_before(joined.lost.from_ns, joined.lost.to_ns)
+            await _keep(buffer, spool)
+        link = LaneLink(
+            self._settings.lane,
+            self._bus,
+            publisher,
+            log=LaneLog(self._boot, joined.stream_last, joined.stream_last_ns),
+            window_blocks=self._settings.limits.window_blocks,
+            writer=writer,
+            events=self._events,
+            relink=joined.lost.relink if joined.lost else None,
+        )
         outbox = self._outbox = Outbox(
             buffer=buffer,
-            publisher=publisher,
+            publisher=link,
             spool=spool,
             linger_s=self._settings.limits.linger_s,
             events=self._events,
         )
         rescued = 0
         try:
-            await self._capture(writer, outbox, shutdown)
+            await self._capture(writer, link, outbox, shutdown)
         finally:
-            await publisher.close()
+            await link.close()
             if outbox.unstored:
                 rescued = await outbox.rescue()
                 self._events.lane_rescued(records=rescued)
@@ -100,6 +133,27 @@ class Collector:
                 f"{rescued} records are not stored after {self._drain_s:g} s; they stand in the spool "
                 f"{str(self._settings.spool.directory)!r} and are sent at the next start",
             )
+
+    async def _join(
+        self, spool: Spool, beside: Sequence[Spool], shutdown: Shutdown
+    ) -> tuple[Joined, LanePublisher] | None:
+        """Join the lane, as often as its stream ends meanwhile; None when asked to end first."""
+        lane = self._settings.lane
+        while True:
+            joined = await join(lane, self._bus, spool, self._clock, shutdown, self._events, beside)
+            if joined is None:
+                return None
+            try:
+                publisher = await self._bus.publisher(
+                    lane, joined.epoch, after=joined.stream_last, window_blocks=self._settings.limits.window_blocks
+                )
+            except (LaneMovedError, BlocksLostError, BusUnavailableError) as error:
+                self._events.lane_awaited(str(error))
+                await asyncio.sleep(_RETRY_S)
+                continue
+            after = str(joined.stream_last) if joined.stream_last else None
+            self._events.lane_joined(epoch=joined.epoch, after=after, spooled=spool.records)
+            return joined, publisher
 
     def status(self) -> CollectorStatus:
         """Return what the collector says of itself now."""
@@ -149,11 +203,12 @@ class Collector:
         writer.start(after)
         return writer
 
-    async def _capture(self, writer: LaneWriter, outbox: Outbox, shutdown: Shutdown) -> None:
+    async def _capture(self, writer: LaneWriter, link: LaneLink, outbox: Outbox, shutdown: Shutdown) -> None:
         async with asyncio.TaskGroup() as tasks:
             sending = tasks.create_task(shutdown.watched(outbox.run()))
             failed = shutdown.watched(self._bus.failed())
-            beside = [tasks.create_task(self._announce(writer)), tasks.create_task(failed)]
+            following = shutdown.watched(link.run())
+            beside = [tasks.create_task(each) for each in (self._announce(writer), failed, following)]
             capturing = tasks.create_task(shutdown.watched(self._source.run(writer)))
             try:
                 await shutdown.wait()
@@ -184,3 +239,17 @@ def _feed_status(feed: LaneFeed) -> FeedStatus:
         lag_ms=lag_ms,
         sound=not feed.unsound,
     )
+
+
+async def _keep(buffer: BlockBuffer, spool: Spool) -> None:
+    """Put what names a loss behind what was spooled before the latter is sent: a kill must not leave it unnamed."""
+    blocks = buffer.take_all()
+    try:
+        await asyncio.to_thread(spool.append, blocks)
+    except SpoolFullError:
+        buffer.put_back(blocks)  # it is still sent, and named again by the next boot if this one is killed before
+
+
+def _newest_ns(spool: Spool) -> int:
+    last = spool.last()
+    return last.last_capture_ns if last else -1

@@ -81,6 +81,10 @@ class CollectorEvents:
         self._load_failures.inc()
         self._log.warning("markets.load_failed", error=f"{type(error).__name__}: {error}", retry_s=round(retry_s, 1))
 
+    def markets_left_out(self, refused: Mapping[str, str]) -> None:
+        """Markets that a list of all would bring cannot be stored; everything else is captured."""
+        self._log.warning("markets.left_out", markets=dict(refused))
+
     def lane_awaited(self, what: str) -> None:
         """Nothing is subscribed before the lane can be written."""
         self._log.info("lane.awaited", what=what)
@@ -88,6 +92,26 @@ class CollectorEvents:
     def lane_joined(self, *, epoch: int, after: str | None, spooled: int) -> None:
         """The lane's stream stands and can be written."""
         self._log.info("lane.joined", epoch=epoch, after=after, spooled=spooled)
+
+    def lane_left(self, found: str) -> None:
+        """The lane's stream takes no more blocks of ours; what is held waits for the next."""
+        self._log.warning("lane.left", found=found)
+
+    def lease_awaited(self, holder: str) -> None:
+        """Another collector of the lane is at work; this one stands by."""
+        self._log.info("lease.awaited", lease=holder)
+
+    def spool_undecided(self, folder: str, *, records: int) -> None:
+        """Nobody can tell any more what of a spool stands in the lane: it was put aside for a person to look at."""
+        self._log.error("spool.undecided", folder=folder, records=records)
+
+    def spool_saved(self, lane: str, *, records: int, dropped: int) -> None:
+        """What a fenced collector left in its spool stands in a lane of its own."""
+        self._log.warning("spool.saved", rescue_lane=lane, records=records, dropped=dropped)
+
+    def spool_refused(self, reason: str) -> None:
+        """The disk of the spool is full: memory holds what it can, and what it cannot is dropped and named."""
+        self._log.error("spool.refused", reason=reason)
 
     def spool_begun(self, *, records: int) -> None:
         """Memory is full: blocks go to the spool from now on."""

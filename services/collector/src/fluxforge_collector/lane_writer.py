@@ -5,20 +5,25 @@ A record that got a seq is in a block, or its seq stands in a `dropped` or `reje
 """
 
 import hashlib
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from fluxforge.domain.block import Block, FeedRange
 from fluxforge.domain.control import UNSOUND_EVENTS, After, Control, Event, FeedKey
 from fluxforge.domain.errors import ConfigurationError
 from fluxforge.domain.lane import Lane
 from fluxforge.domain.record import CONTROL_CHANNEL, Feed, RecordWriter
 from fluxforge.ports.clock import Clock
 from fluxforge_collector.blocks import BlockBuffer, FeedSlot
+from fluxforge_collector.bus_loss import controls_of, feeds_concerned, lost_between
 from fluxforge_collector.holes import Holes
+from fluxforge_collector.lane_log import Loss
 from fluxforge_collector.stamp import Stamper
 
 _CONTROL_SLOT: Final[FeedSlot] = (CONTROL_CHANNEL, None)
+_NAMED_MAX: Final = 4096
 
 
 class LaneFeed:
@@ -72,6 +77,9 @@ class LaneWriter:
         self._stamper = Stamper(clock, last_ns, self._clock_stepped)
         self._holes = Holes(boot)
         self._drops: dict[LaneFeed, _Drop] = {}
+        self._named: deque[tuple[int, Control]] = deque(maxlen=_NAMED_MAX)
+        """The latest control records that name seqs, with their own: told again if the bus loses them."""
+        self._lost_controls = 0
         self._control = RecordWriter(Feed(lane.source, lane.exchange, CONTROL_CHANNEL, None), boot).line
         self._by_feed = {feed: LaneFeed(feed, boot) for feed in feeds}
         self._by_key = {feed.key: feed for feed in self._by_feed.values()}
@@ -86,8 +94,8 @@ class LaneWriter:
 
     @property
     def dropped(self) -> int:
-        """Records that were given a seq and dropped."""
-        return sum(feed.dropped for feed in self.feeds)
+        """Records that were given a seq and dropped, or lost by the bus after it had acknowledged them."""
+        return self._lost_controls + sum(feed.dropped for feed in self.feeds)
 
     def feed(self, feed: Feed) -> LaneFeed:
         """Return the lane's handle of an announced feed."""
@@ -171,6 +179,35 @@ class LaneWriter:
         self._report_drops(self.now())
         self.note(Event.STOPPED, self.feeds, reason=reason)
 
+    def name_lost(self, loss: Loss) -> Block:
+        """Return the block that stands for acknowledged ones that the bus lost, and names what is gone.
+
+        It takes the id and the end of the last of them, so that what follows in the lane need not know. The feeds
+        concerned are unsound until their next records.
+        """
+        keys = feeds_concerned(loss, [feed.key for feed in self.feeds])
+        feeds = [self._by_key[key] for key in keys]
+        hole = self._open(Event.DROPPED, feeds, reason="bus_lost", from_ns=loss.from_ns, at_ns=self._stamper.last_ns)
+        controls = controls_of(loss, keys, hole, self._named)
+        first_seq, first_ns = self.control_seq + 1, loss.to_ns - len(controls) + 1
+        lines = [self._line(control, first_ns + position) for position, control in enumerate(controls)]
+        for lost in loss.seqs:
+            self._count_lost(lost.slot, lost.count or 0)
+        told = FeedRange(*_CONTROL_SLOT, first_seq, self.control_seq, len(lines))
+        return Block(loss.last, loss.after, first_ns, loss.to_ns, (told,), b"".join(lines))
+
+    def name_lost_before(self, from_ns: int | None, to_ns: int) -> None:
+        """Enter that the bus lost blocks of an earlier boot, captured behind `from_ns` and before `to_ns`."""
+        self._write(lost_between(from_ns, to_ns, [feed.key for feed in self.feeds]), self._enter(self.now()))
+
+    def _count_lost(self, slot: FeedSlot, count: int) -> None:
+        if slot == _CONTROL_SLOT:
+            self._lost_controls += count
+            return
+        for feed in self.feeds:
+            if feed.slot == slot:
+                feed.dropped += count
+
     def _enter(self, at_ns: int) -> int:
         capture_ns = self._stamper.rise(at_ns)
         if capture_ns >= self._holes.due_ns:
@@ -180,12 +217,17 @@ class LaneWriter:
         return capture_ns
 
     def _write(self, control: Control, capture_ns: int, conn: int = 0) -> None:
+        line = self._line(control, capture_ns, conn)
+        self._buffer.append(_CONTROL_SLOT, self.control_seq, line, capture_ns)
+
+    def _line(self, control: Control, capture_ns: int, conn: int = 0) -> bytes:
         self.control_seq += 1
         markets = {key.symbol: self._by_key[key].market for key in control.concerned()}
         data = replace(control, markets={symbol: name for symbol, name in markets.items() if name != symbol}).to_json()
-        line = self._control(conn=conn, seq=self.control_seq, capture_ns=capture_ns, exchange_ms=None, data=data)
-        self._buffer.append(_CONTROL_SLOT, self.control_seq, line, capture_ns)
         self._on_control(control)
+        if control.event in (Event.DROPPED, Event.REJECTED):
+            self._named.append((self.control_seq, control))
+        return self._control(conn=conn, seq=self.control_seq, capture_ns=capture_ns, exchange_ms=None, data=data)
 
     def _open(self, event: Event, feeds: Sequence[LaneFeed], *, reason: str | None, from_ns: int, at_ns: int) -> str:
         for feed in feeds:

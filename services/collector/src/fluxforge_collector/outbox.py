@@ -5,18 +5,31 @@ removal is durable. Whatever ends the outbox, nothing it holds is lost: `rescue`
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from fluxforge.domain.block import Block
-from fluxforge.ports.lanes import LanePublisher
 from fluxforge_collector.blocks import BlockBuffer
 from fluxforge_collector.events import CollectorEvents
-from fluxforge_collector.spool import Spool
+from fluxforge_collector.spool import Spool, SpoolFullError
 
 _POLL_S: Final = 0.02
+_REFUSED_S: Final = 1.0
 _Answer = TypeVar("_Answer")
+
+
+class Outlet(Protocol):
+    """Where blocks leave: a window of those that are not known to be stored."""
+
+    @property
+    def unacked(self) -> Sequence[Block]:
+        """The blocks in the window, oldest first."""
+        ...
+
+    async def publish(self, block: Block) -> None:
+        """Put a block into the window; waits while it is full."""
+        ...
 
 
 class Outbox:
@@ -26,7 +39,7 @@ class Outbox:
         self,
         *,
         buffer: BlockBuffer,
-        publisher: LanePublisher,
+        publisher: Outlet,
         spool: Spool,
         linger_s: float,
         events: CollectorEvents,
@@ -38,6 +51,9 @@ class Outbox:
         self._events = events
         self._in_hand: Block | None = None
         self._moving = 0
+        self._unkept: list[Block] = []
+        """Blocks that were on their way into the spool when the disk was full."""
+        self._refused_until_s = 0.0
         self._draining = False
         self._spooling = not spool.is_empty
         # One thread: spool calls run in the order they were made, also after their caller was cancelled.
@@ -48,7 +64,8 @@ class Outbox:
     def unstored(self) -> int:
         """Records held here and not known to be stored on the bus: in memory, window and spool."""
         window = sum(block.records for block in self._window())
-        return self._buffer.records + self._moving + self._spool.records + window
+        unkept = sum(block.records for block in self._unkept)
+        return self._buffer.records + self._moving + unkept + self._spool.records + window
 
     @property
     def spooled(self) -> int:
@@ -83,7 +100,8 @@ class Outbox:
         """
         unstored = self.unstored
         window = [] if self._spooling else self._window()
-        blocks = [*window, *self._buffer.take_all()]
+        await self._on_disk(lambda: None)  # whatever was being moved has come through, or is unkept
+        blocks = [*window, *self._unkept, *self._buffer.take_all()]
         await self._on_disk(lambda: self._spool.append(blocks))
         self._disk.shutdown()
         return unstored
@@ -139,19 +157,37 @@ class Outbox:
             if not (self._spooling or self._buffer.pressed.is_set()):
                 return False
             window = [] if self._spooling else self._window()
+            if asyncio.get_running_loop().time() < self._refused_until_s:
+                return False
             if not self._spool.has_room([*window, *self._buffer.held()]):
                 return False
-            if not self._spooling:
-                self._spooling = True
+            was_spooling, self._spooling = self._spooling, True
+            if not was_spooling:
                 self._events.spool_begun(records=self._buffer.records)
             blocks = self._buffer.take_all()
             self._moving = sum(block.records for block in blocks)
-            await self._on_disk(lambda: self._keep(window, blocks))
-        return True
+            refusal = await self._on_disk(lambda: self._keep(window, blocks))
+            if refusal is not None:
+                self._take_back(refusal)
+                self._spooling = was_spooling
+        return refusal is None
 
-    def _keep(self, window: list[Block], blocks: list[Block]) -> None:
-        self._spool.append([*window, *blocks], sent=len(window))
-        self._moving = 0
+    def _keep(self, window: list[Block], blocks: list[Block]) -> SpoolFullError | None:
+        try:
+            self._spool.append([*window, *blocks], sent=len(window))
+        except SpoolFullError as error:
+            self._unkept = blocks
+            return error
+        finally:
+            self._moving = 0
+        return None
+
+    def _take_back(self, refusal: SpoolFullError) -> None:
+        """Hold again what the spool could not keep: memory bounds it, and drops and names what comes beyond."""
+        self._buffer.put_back(self._unkept)
+        self._unkept = []
+        self._refused_until_s = asyncio.get_running_loop().time() + _REFUSED_S
+        self._events.spool_refused(str(refusal))
 
     async def _on_disk(self, call: Callable[[], _Answer]) -> _Answer:
         return await asyncio.get_running_loop().run_in_executor(self._disk, call)

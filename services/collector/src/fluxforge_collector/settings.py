@@ -70,6 +70,7 @@ class CollectorSettings:
     venue: VenueSettings
     limits: Limits
     spool: SpoolSettings
+    lease_ttl_s: float = 10.0
 
 
 def collector_settings(tree: Settings, exchange: str, shard: str) -> CollectorSettings:
@@ -110,6 +111,7 @@ def collector_settings(tree: Settings, exchange: str, shard: str) -> CollectorSe
             size_bytes_max=ingestion.spool_max_mb * _MB,
             fsync=ingestion.enable_fsync,
         ),
+        lease_ttl_s=tree.nats.lease_ttl_seconds,
     )
 
 

@@ -5,25 +5,27 @@ blocks are known to be stored on the bus. A torn tail, which a kill during an ap
 and is cut off.
 """
 
+import errno
 import os
-import struct
-import zlib
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Final
 
-import orjson
-
 from fluxforge.domain.block import Block, BlockId
-from fluxforge.domain.errors import ConfigurationError, DurabilityError
+from fluxforge.domain.errors import ConfigurationError, DurabilityError, TransientError
+from fluxforge_collector.frames import frame_of, frame_size_bytes, unframe
 from fluxforge_collector.settings import SpoolSettings
 
 _SUFFIX: Final = ".spool"
-_FRAME: Final = struct.Struct("<III")
-"""Bytes of headers, bytes of payload, CRC-32 of both."""
 _FILE_BYTES_MAX: Final = 64 * 2**20
+_DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+class SpoolFullError(TransientError):
+    """The disk is full: none of these blocks is kept, everything kept before still is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class Spool:
         self._files: dict[Path, set[BlockId]] = {}
         self._unsent: deque[_Entry] = deque()
         self._number = 0
+        self._failure: DurabilityError | None = None
         self.size_bytes = 0
         self.records = 0
         """Records that stand here and were not handed on yet."""
@@ -71,7 +74,7 @@ class Spool:
 
     def has_room(self, blocks: Sequence[Block]) -> bool:
         """Return whether these blocks, all of them, still fit."""
-        return self.size_bytes + sum(map(_frame_size_bytes, blocks)) <= self._settings.size_bytes_max
+        return self.size_bytes + sum(map(frame_size_bytes, blocks)) <= self._settings.size_bytes_max
 
     def ids(self) -> list[BlockId]:
         """Return the ids of the blocks to hand on, oldest first."""
@@ -85,27 +88,30 @@ class Spool:
         """Return the newest block to hand on, and leave it here."""
         return _read(self._unsent[-1]) if self._unsent else None
 
+    def blocks(self) -> Iterator[Block]:
+        """Yield the blocks to hand on, oldest first, and leave them here."""
+        return map(_read, tuple(self._unsent))
+
     def append(self, blocks: Sequence[Block], *, sent: int = 0) -> None:
         """Keep blocks, durably; the first `sent` of them were handed on already.
 
         Raises:
+            SpoolFullError: The disk is full; nothing of these blocks is left on it.
             DurabilityError: Writing failed; nothing here can be trusted from now on.
         """
         if not blocks:
             return
+        if self._failure:
+            raise self._failure
         path = self._file_to_append()
-        entries = []
         try:
-            with path.open("ab") as file:
-                for block in blocks:
-                    frame = _frame(block)
-                    entries.append(_Entry(path, file.tell(), len(frame), block.id, block.records))
-                    file.write(frame)
-                file.flush()
-                self._sync(file.fileno())
+            entries = self._write(path, blocks)
             self._sync_directory()
         except OSError as error:
-            raise DurabilityError(f"spool {str(path)!r}: {error.strerror or error}") from error
+            if error.errno in _DISK_FULL and not path.exists():
+                raise SpoolFullError(f"spool {str(path)!r}: {error.strerror}") from error
+            self._failure = DurabilityError(f"spool {str(path)!r}: {error.strerror or error}")
+            raise self._failure from error
         self._files.setdefault(path, set()).update(entry.id for entry in entries)
         self.size_bytes += sum(entry.size_bytes for entry in entries)
         self._unsent.extend(entries[sent:])
@@ -149,6 +155,51 @@ class Spool:
             self._sync_directory()
         except OSError as error:
             raise DurabilityError(f"spool {str(self._settings.directory)!r}: {error.strerror or error}") from error
+
+    def set_aside(self, folder: str) -> Path:
+        """Move every file into a folder of its own, durably: nothing stands here then. Return the folder.
+
+        Raises:
+            DurabilityError: The files could not be moved.
+        """
+        aside = self._settings.directory / folder
+        try:
+            aside.mkdir(exist_ok=True)
+            for path in self._files:
+                path.rename(aside / path.name)
+            self._sync_directory(aside)
+            self._sync_directory()
+        except OSError as error:
+            raise DurabilityError(f"spool {str(aside)!r}: {error.strerror or error}") from error
+        self._files.clear()
+        self._unsent.clear()
+        self.size_bytes = self.records = 0
+        return aside
+
+    def _write(self, path: Path, blocks: Sequence[Block]) -> list[_Entry]:
+        with path.open("ab", buffering=0) as file:
+            end = offset = file.tell()
+            entries = []
+            try:
+                for block in blocks:
+                    frame = frame_of(block)
+                    entries.append(_Entry(path, offset, len(frame), block.id, block.records))
+                    offset += len(frame)
+                    left = memoryview(frame)
+                    while left:
+                        left = left[file.write(left) :]
+            except OSError as error:
+                if error.errno not in _DISK_FULL:
+                    raise
+                self._cut_off(file, end)
+                raise SpoolFullError(f"spool {str(path)!r}: {error.strerror}") from error
+            self._sync(file.fileno())
+        return entries
+
+    def _cut_off(self, file: FileIO, end: int) -> None:
+        """Remove what a failed append left, durably: the next block must not stand behind half of another."""
+        file.truncate(end)
+        self._sync(file.fileno())
 
     def _file_to_append(self) -> Path:
         newest = max(self._files, default=None)
@@ -204,37 +255,15 @@ def spooled_blocks(directory: Path) -> Iterator[Block]:
         except FileNotFoundError:
             continue
         offset = 0
-        while found := _unframe(data, offset):
+        while found := unframe(data, offset):
             block, offset = found
             yield block
-
-
-def _frame_size_bytes(block: Block) -> int:
-    return _FRAME.size + len(orjson.dumps(block.headers())) + len(block.payload)
-
-
-def _frame(block: Block) -> bytes:
-    headers = orjson.dumps(block.headers())
-    checksum = zlib.crc32(block.payload, zlib.crc32(headers))
-    return _FRAME.pack(len(headers), len(block.payload), checksum) + headers + block.payload
-
-
-def _unframe(data: bytes, offset: int) -> tuple[Block, int] | None:
-    """Return the block at an offset and where it ends; None where no whole block stands."""
-    if offset + _FRAME.size > len(data):
-        return None
-    headers_size, payload_size, checksum = _FRAME.unpack_from(data, offset)
-    begin = offset + _FRAME.size
-    middle, end = begin + headers_size, begin + headers_size + payload_size
-    if end > len(data) or zlib.crc32(data[begin:end]) != checksum:
-        return None
-    return Block.from_message(orjson.loads(data[begin:middle]), data[middle:end]), end
 
 
 def _scan(path: Path, data: bytes) -> tuple[list[_Entry], int]:
     entries: list[_Entry] = []
     offset = 0
-    while found := _unframe(data, offset):
+    while found := unframe(data, offset):
         block, end = found
         entries.append(_Entry(path, offset, end - offset, block.id, block.records))
         offset = end
@@ -244,7 +273,7 @@ def _scan(path: Path, data: bytes) -> tuple[list[_Entry], int]:
 def _read(entry: _Entry) -> Block:
     with entry.path.open("rb") as file:
         file.seek(entry.offset)
-        found = _unframe(file.read(entry.size_bytes), 0)
+        found = unframe(file.read(entry.size_bytes), 0)
     if found is None:
         raise DurabilityError(
             f"spool {str(entry.path)!r}: block {entry.id} at offset {entry.offset} is not what was written"

@@ -3,12 +3,12 @@
 Whatever is asked for and cannot be had is refused by name, with the nearest known one, before anything is started.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Final
 
-from fluxforge.domain.errors import ConfigurationError
+from fluxforge.domain.errors import ConfigurationError, NameRefusedError
 from fluxforge.domain.instrument import check_distinct_symbols, encode_component, symbol_id
 from fluxforge.domain.lane import shard_of
 from fluxforge.domain.record import Feed
@@ -62,6 +62,12 @@ def check_exchange(exchange: str, known: Collection[str]) -> None:
         raise ConfigurationError(f"ccxt.pro has no exchange {exchange!r}{_nearest(exchange, known)}")
 
 
+def left_out(venue: VenueSettings, markets: Mapping[str, Mapping[str, Any]]) -> Mapping[str, str]:
+    """Return the markets that a list of all would bring and that cannot be stored, and why."""
+    every = [wanted for wanted in venue.channels.values() if wanted.every]
+    return _refused({name: None for wanted in every for name in _active(wanted, markets)})
+
+
 def plan(
     venue: VenueSettings,
     *,
@@ -73,7 +79,8 @@ def plan(
     """Return the subscriptions of one shard; none where no market falls to it.
 
     Raises:
-        ConfigurationError: A channel or market that the exchange does not have, or two markets with one symbol id.
+        ConfigurationError: A channel or market that the exchange does not have or that cannot be stored, or two
+            markets with one symbol id.
     """
     chosen = {
         method: _markets(venue.exchange, method, wanted, markets)
@@ -84,8 +91,6 @@ def plan(
         _check_method(venue.exchange, method, has)
     every = dict.fromkeys(market for names in chosen.values() for market in names)
     check_distinct_symbols(venue.exchange, every)
-    for market in every:
-        encode_component(symbol_id(market))
     subscriptions: list[Subscription] = []
     taken: set[Feed] = set()
     for method, names in chosen.items():
@@ -131,22 +136,52 @@ def _markets(
     exchange: str, method: str, wanted: MarketsWanted, markets: Mapping[str, Mapping[str, Any]]
 ) -> tuple[str, ...]:
     if wanted.every:
-        found = tuple(
-            name
-            for name, market in markets.items()
-            if market.get("active") is not False and wanted.quote in {None, market.get("quote")}
-        )
+        found = _active(wanted, markets)
         if not found:
             quotes = sorted({str(market.get("quote")) for market in markets.values()})
             raise ConfigurationError(
                 f"{exchange}: {method} finds no active market with quote {wanted.quote!r}"
                 f"{_nearest(str(wanted.quote), quotes)}"
             )
-        return found
+        refused = _refused(found)
+        return tuple(name for name in found if name not in refused)
     for name in wanted.names:
         if name not in markets:
             raise ConfigurationError(f"{exchange} has no market {name!r} for {method}{_nearest(name, markets)}")
+        reason = _reason(name)
+        if reason:
+            raise ConfigurationError(f"{exchange}: market {name!r} cannot be stored: {reason}")
     return wanted.names
+
+
+def _active(wanted: MarketsWanted, markets: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    return tuple(
+        name
+        for name, market in markets.items()
+        if market.get("active") is not False and wanted.quote in {None, market.get("quote")}
+    )
+
+
+def _refused(names: Iterable[str]) -> dict[str, str]:
+    """Return which of a venue's markets cannot be stored, and why; of those that share an id the first by name can."""
+    refused: dict[str, str] = {}
+    taken: dict[str, str] = {}
+    for name in sorted(names):
+        reason = _reason(name)
+        if not reason:
+            first = taken.setdefault(symbol_id(name), name)
+            reason = f"it shares the symbol id {symbol_id(name)!r} with {first!r}" if first != name else ""
+        if reason:
+            refused[name] = reason
+    return refused
+
+
+def _reason(name: str) -> str:
+    try:
+        encode_component(symbol_id(name))
+    except NameRefusedError as error:
+        return error.reason
+    return ""
 
 
 def _nearest(name: str, known: Collection[str]) -> str:

@@ -8,7 +8,7 @@ from typing_extensions import override
 
 from fluxforge.domain.record import Feed
 from fluxforge_collector.ccxt_source.exchange import load_markets, open_exchange
-from fluxforge_collector.ccxt_source.feeds import Subscription, plan
+from fluxforge_collector.ccxt_source.feeds import Subscription, left_out, plan
 from fluxforge_collector.ccxt_source.pump import Pump
 from fluxforge_collector.ccxt_source.tap import Tap
 from fluxforge_collector.events import CollectorEvents
@@ -43,6 +43,9 @@ class CcxtSource(Source):
         exchange = open_exchange(venue)
         try:
             await load_markets(exchange, chance, events)
+            refused = left_out(venue, exchange.markets)
+            if refused:
+                events.markets_left_out(refused)
             subscriptions = plan(
                 venue, has=exchange.has, markets=exchange.markets, shard=settings.shard, shards=settings.shards
             )
