@@ -3,7 +3,7 @@
 What happens per record is counted in plain integers by the lane and read when somebody scrapes.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 import structlog
