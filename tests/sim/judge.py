@@ -1,0 +1,138 @@
+"""The judge: what must hold of everything that was captured, once the world is healed and the services have ended."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import orjson
+
+from fluxforge.domain.control import Control, Event
+from fluxforge.domain.record import CONTROL_CHANNEL, read_data, read_envelope
+from fluxforge.domain.segment import Manifest
+from tests.sim.world import LANE, Boot, World
+from tests.traffic import content, manifests
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One sealed record."""
+
+    boot: str
+    channel: str
+    seq: int
+    capture_ns: int
+    control: Control | None
+
+
+def judge(world: World) -> list[str]:
+    """Return what is wrong, as sentences; nothing when all is well."""
+    found = manifests(world.data, LANE)
+    wrong = list(world.loop.failures)
+    wrong += _chain(world.data, found)
+    lines = [line for manifest in found for line in _lines(content(world.data, manifest))]
+    wrong += _order(lines)
+    for boot in world.boots:
+        wrong += _account(boot, [line for line in lines if line.boot == boot.id])
+    strangers = {line.boot for line in lines} - {boot.id for boot in world.boots}
+    wrong += [f"records of nobody: {strangers}"] if strangers else []
+    wrong += _leftovers(world, found)
+    return wrong
+
+
+def _lines(body: bytes) -> list[Line]:
+    lines = []
+    for text in body.splitlines(keepends=True):
+        envelope = read_envelope(text)
+        control = Control.from_json(read_data(text)) if envelope.channel == CONTROL_CHANNEL else None
+        lines.append(Line(envelope.boot, envelope.channel, envelope.seq, envelope.capture_ns, control))
+    return lines
+
+
+def _chain(data: Path, found: Sequence[Manifest]) -> list[str]:
+    """Each segment goes on exactly where the one before it ended, and is what its manifest says."""
+    wrong = []
+    before: Manifest | None = None
+    for manifest in found:
+        body = content(data, manifest)
+        if (len(body), hashlib.sha256(body).hexdigest()) != (manifest.size_bytes, manifest.sha256):
+            wrong.append(f"{manifest.name} is not what its manifest says")
+        counts = (body.count(b"\n"), sum(feed.count for feed in manifest.feeds))
+        if counts != (manifest.records, manifest.records):
+            wrong.append(f"{manifest.name} holds {counts} records, its manifest says {manifest.records}")
+        if manifest.holes:
+            wrong.append(f"{manifest.name} has holes {manifest.holes}")
+        expected = (before.epoch, before.last + 1) if before else (1, 1)
+        if (manifest.epoch, manifest.first) != expected:
+            wrong.append(f"{manifest.name} begins at {(manifest.epoch, manifest.first)}, expected {expected}")
+        if (manifest.previous.name if manifest.previous else None) != (before.name if before else None):
+            wrong.append(f"{manifest.name} follows {manifest.previous}, expected {before and before.name}")
+        before = manifest
+    return wrong
+
+
+def _order(lines: Sequence[Line]) -> list[str]:
+    """Capture times rise strictly; no record stands twice."""
+    wrong = []
+    for before, after in pairwise(lines):
+        if after.capture_ns <= before.capture_ns:
+            wrong.append(f"{after} does not rise behind {before}")
+    keys = [(line.boot, line.channel, line.seq) for line in lines]
+    if len(set(keys)) != len(keys):
+        twice = sorted({key for key in keys if keys.count(key) > 1})
+        wrong.append(f"stand twice: {twice[:5]} of {len(twice)}")
+    return wrong
+
+
+def _account(boot: Boot, lines: Sequence[Line]) -> list[str]:
+    """Every record that got a seq is sealed or named; of a boot that was killed, those before its unnamed end."""
+    wrong = []
+    named = [seq for line in lines if line.control for seq in _named(line.control)]
+    sealed = 0
+    for channel, captured in boot.captured.items():
+        seqs = [line.seq for line in lines if line.channel == channel]
+        sealed += len(seqs)
+        if seqs != sorted(seqs):
+            wrong.append(f"boot {boot.id}: {channel} out of order: {seqs}")
+        accounted = set(seqs) | {seq for name, seq in named if name == channel}
+        doubled = set(seqs) & {seq for name, seq in named if name == channel}
+        if doubled:
+            wrong.append(f"boot {boot.id}: {channel} {sorted(doubled)[:5]} sealed and named as lost")
+        if accounted != set(range(1, len(accounted) + 1)):
+            missing = sorted(set(range(1, max(accounted) + 1)) - accounted)
+            wrong.append(f"boot {boot.id}: {channel} lacks {missing[:10]} of {captured} in the middle")
+        if boot.owed is None and len(accounted) != captured:
+            wrong.append(f"boot {boot.id} ended in order: {channel} has {len(accounted)} of {captured}")
+    if boot.owed is not None and sealed < boot.owed:
+        wrong.append(f"boot {boot.id} was killed and had brought {boot.owed} to safety: {sealed} are sealed")
+    return wrong
+
+
+def _named(control: Control) -> list[tuple[str, int]]:
+    detail = control.detail or {}
+    if control.event is Event.DROPPED and control.scope and not control.repeat:
+        return [
+            (control.scope.channel, seq)
+            for seq in range(int(detail["first_seq"] or 0), int(detail["last_seq"] or 0) + 1)
+        ]
+    if control.event is Event.REJECTED and control.scope:
+        return [(control.scope.channel, int(detail["seq"] or 0))]
+    return []
+
+
+def _leftovers(world: World, found: Sequence[Manifest]) -> list[str]:
+    """Every segment was told of, the state is at rest, spools and scratch are empty."""
+    wrong = []
+    told = {orjson.loads(message.data)["segment"] for message in world.server.streams["SEGMENTS"].messages.values()}
+    if missing := {manifest.name for manifest in found} - told:
+        wrong.append(f"never told of: {sorted(missing)}")
+    spools = [path for disk in world.disks.values() for path in disk.root.rglob("*.spool")]
+    if spools:
+        wrong.append(f"left in spools: {spools}")
+    if left := list(world.data.glob("raw/active/*/*/*/*")):
+        wrong.append(f"left in scratch: {left}")
+    state = orjson.loads(list(world.server.streams["KV_lanes"].messages.values())[-1].data)
+    if state["sealing"] or (found and state["sealed_seq"] != found[-1].last):
+        wrong.append(f"the state says {state['sealed_seq']}, sealing {state['sealing']}")
+    return wrong
