@@ -51,6 +51,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--settle", type=float, default=defaults.settle_s, help="seconds after the last subscription")
     parser.add_argument("--wait-for", type=int, help="begin as soon as this many feeds are subscribed")
     parser.add_argument("--seed", type=int, default=defaults.seed, help="of the made-up markets")
+    parser.add_argument("--hostile-symbols", action="store_true", help="list names that try to escape, too")
     parser.add_argument("--parent-pipe", action="store_true", help="end when stdin closes")
     given = parser.parse_args(arguments)
     if given.parent_pipe:
@@ -67,6 +68,7 @@ def main(arguments: list[str]) -> int:
             settle_s=given.settle,
             wait_for=given.wait_for,
             seed=given.seed,
+            hostile_symbols=given.hostile_symbols,
         )
     )
 

@@ -56,9 +56,10 @@ class Faults:
 class SimulateOptions:
     """One run. Without recordings the markets are made up from `seed`.
 
-    `exchange` restricts market mode to one venue and tells whose recording it is where the file does not say. `speed`
-    is a multiple of the recorded pace, None means without waiting. `pace`, `load` and `faults` have no command-line
-    options: they are for tests and benchmarks.
+    `exchange` restricts market mode to one venue and tells whose recording it is where the file does not say.
+    `hostile_symbols` lists markets beside the usual ones whose names try to get out of wherever they are written.
+    `speed` is a multiple of the recorded pace, None means without waiting. `pace`, `load` and `faults` have no
+    command-line options: they are for tests and benchmarks.
     """
 
     recordings: tuple[Path, ...] = ()
@@ -74,6 +75,7 @@ class SimulateOptions:
     pace: Pace = field(default_factory=Pace)
     load: LoadPlan | None = None
     faults: Faults = field(default_factory=Faults)
+    hostile_symbols: bool = False
 
 
 def check(options: SimulateOptions) -> None:
@@ -92,5 +94,7 @@ def check(options: SimulateOptions) -> None:
         raise OptionError("--wait-for", str(options.wait_for), "a number of feeds, 1 or more", "less")
     if options.once and not options.recordings and options.load is None:
         raise OptionError("--once", "", "a --recording, which has an end", "a made-up market, which has none")
+    if options.hostile_symbols and options.recordings:
+        raise OptionError("--hostile-symbols", "", "a made-up market", "a recording, which lists what it lists")
     if options.markets is not None and not options.recordings:
         raise OptionError("--markets", str(options.markets), "a --recording to list markets for", "no recording")

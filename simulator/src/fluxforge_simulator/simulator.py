@@ -17,6 +17,7 @@ from fluxforge_simulator.recording.stage import RecordingStage
 from fluxforge_simulator.server import Server
 from fluxforge_simulator.stage import Stage
 from fluxforge_simulator.venues.catalog import VENUES
+from fluxforge_simulator.venues.hostile import with_hostile
 
 
 class Simulator:
@@ -58,6 +59,8 @@ class Simulator:
         if exchange is not None and exchange not in VENUES:
             raise OptionError("--exchange", exchange, f"one of {', '.join(VENUES)}", "not an exchange of market mode")
         venues = [venue for venue in VENUES.values() if exchange in {None, venue.exchange}]
+        if self._options.hostile_symbols:
+            venues = [with_hostile(venue) for venue in venues]
         return [MarketStage(venue, self._options, self._clock, self._spawn) for venue in venues]
 
     def _open_recordings(self) -> list[RecordingStage]:

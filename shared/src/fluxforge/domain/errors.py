@@ -141,6 +141,7 @@ class NameRefusedError(UsageError):
         super().__init__(f"{what} {name!r} refused: {reason}")
         self.name = name
         self.reason = reason
+        self.reason = reason
 
 
 class ConflictError(FluxForgeError):

@@ -13,7 +13,13 @@ from fluxforge.domain.errors import ConfigurationError, NameRefusedError
 _SAFE = re.compile(r"[A-Za-z0-9_-]+")
 _VENUE = re.compile(r"[a-z0-9]+")
 _HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
-COMPONENT_BYTES_MAX = 240
+COMPONENT_BYTES_MAX = 120  # a partition's path is encoded once more where it names a file, which may have 255
+
+
+_TOO_LONG = (
+    f"longer than {COMPONENT_BYTES_MAX} bytes when percent-encoded; "
+    "letters, digits, - and _ count one byte, each byte of any other character three"
+)
 
 
 def symbol_id(market: str) -> str:
@@ -25,16 +31,19 @@ def encode_component(text: str) -> str:
     """Percent-encode every byte outside `[A-Za-z0-9_-]`, for one subject token or path component.
 
     Raises:
-        NameRefusedError: Empty, reads as Hive's null, or longer than a file name may be.
+        NameRefusedError: Empty, no text, reads as Hive's null, or longer than 120 bytes when encoded.
     """
-    # quote() leaves "." and "~" alone; a dot would split a subject and may walk a path.
-    encoded = text if _SAFE.fullmatch(text) else quote(text, safe="").replace(".", "%2E").replace("~", "%7E")
+    try:
+        # quote() leaves "." and "~" alone; a dot would split a subject and may walk a path.
+        encoded = text if _SAFE.fullmatch(text) else quote(text, safe="").replace(".", "%2E").replace("~", "%7E")
+    except UnicodeEncodeError as error:
+        raise NameRefusedError("component", text[:40], "half a surrogate pair is no text") from error
     if not encoded:
         raise NameRefusedError("component", text, "empty")
     if encoded == _HIVE_NULL:
         raise NameRefusedError("component", text, "Hive reads this value as null")
     if len(encoded) > COMPONENT_BYTES_MAX:
-        raise NameRefusedError("component", text[:40], f"longer than {COMPONENT_BYTES_MAX} bytes when encoded")
+        raise NameRefusedError("component", text[:40], _TOO_LONG)
     return encoded
 
 

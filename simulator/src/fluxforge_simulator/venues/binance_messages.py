@@ -28,7 +28,8 @@ def depth_tail(market: Market, changes: list[Change], first: int, last: int) -> 
     instrument = market.instrument
     bids = _levels(instrument, [(price, quantity) for side, price, quantity in changes if side is Side.BID])
     asks = _levels(instrument, [(price, quantity) for side, price, quantity in changes if side is Side.ASK])
-    return f',"s":"{market_id(instrument)}","U":{first},"u":{last},"b":[{bids}],"a":[{asks}]}}'.encode()
+    name = orjson.dumps(market_id(instrument)).decode()
+    return f',"s":{name},"U":{first},"u":{last},"b":[{bids}],"a":[{asks}]}}'.encode()
 
 
 def depth_update(tail: bytes, now_ns: int) -> bytes:

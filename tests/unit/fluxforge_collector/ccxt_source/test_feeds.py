@@ -4,7 +4,7 @@ import pytest
 
 from fluxforge.domain.errors import ConfigurationError, NameRefusedError
 from fluxforge.domain.record import Feed
-from fluxforge_collector.ccxt_source.feeds import SYMBOLS_MAX, Subscription, check_exchange, plan
+from fluxforge_collector.ccxt_source.feeds import SYMBOLS_MAX, Subscription, check_exchange, left_out, plan
 from fluxforge_collector.settings import MarketsWanted, VenueSettings
 
 HAS = {"watchOrderBook": True, "watchOrderBookForSymbols": True, "watchTrades": True, "watchTicker": True}
@@ -130,8 +130,19 @@ def test_two_markets_with_one_symbol_id_are_refused() -> None:
 
 def test_a_market_whose_name_cannot_stand_in_a_path_is_refused() -> None:
     name = "X" * 300
-    with pytest.raises(NameRefusedError):
+    with pytest.raises(NameRefusedError, match=r"binance: market 'X+' refused: longer than 120 bytes when percent-enc"):
         planned({"watchTrades": wanted(name)}, markets={name: {"active": True, "quote": "X"}})
+
+
+def test_a_list_of_all_leaves_out_what_cannot_be_stored_and_says_why() -> None:
+    markets = {name: {"active": True, "quote": "X"} for name in ("A/X", "Y" * 121, "B-C/X", "B/C-X", "\ud800/X")}
+    venue = VenueSettings("binance", 50, {"watchTrades": MarketsWanted(every=True)})
+    refused = left_out(venue, markets)
+    assert refused.keys() == {"Y" * 121, "B/C-X", "\ud800/X"}
+    assert refused["B/C-X"] == "it shares the symbol id 'B-C-X' with 'B-C/X'"
+    assert "surrogate" in refused["\ud800/X"]
+    planned_markets = {feed.market for one in planned(dict(venue.channels), markets=markets) for feed in one.feeds}
+    assert planned_markets == {"A/X", "B-C/X"}
 
 
 def test_an_unknown_exchange_is_refused_with_the_nearest() -> None:

@@ -79,8 +79,8 @@ def plan(
     """Return the subscriptions of one shard; none where no market falls to it.
 
     Raises:
-        ConfigurationError: A channel or market that the exchange does not have or that cannot be stored, or two
-            markets with one symbol id.
+        ConfigurationError: A channel or market that the exchange does not have, or two markets with one symbol id.
+        NameRefusedError: A market that cannot be stored.
     """
     chosen = {
         method: _markets(venue.exchange, method, wanted, markets)
@@ -150,7 +150,7 @@ def _markets(
             raise ConfigurationError(f"{exchange} has no market {name!r} for {method}{_nearest(name, markets)}")
         reason = _reason(name)
         if reason:
-            raise ConfigurationError(f"{exchange}: market {name!r} cannot be stored: {reason}")
+            raise NameRefusedError(f"{exchange}: market", name, reason)
     return wanted.names
 
 
