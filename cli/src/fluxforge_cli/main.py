@@ -6,7 +6,7 @@ from typing import Final
 import typer
 
 from fluxforge.domain.errors import FluxForgeError, UsageError
-from fluxforge_cli import config, etl
+from fluxforge_cli import config, dead, etl
 from fluxforge_cli.audit import audit
 from fluxforge_cli.collect import collect
 from fluxforge_cli.demo import demo
@@ -39,6 +39,7 @@ app.command(rich_help_panel=_SERVICES)(segment)
 app.add_typer(etl.app, name="etl", rich_help_panel=_SERVICES)
 app.command(rich_help_panel=_SERVICES)(provision)
 app.command(rich_help_panel=_SERVICES)(simulate)
+app.add_typer(dead.app, name="dead", rich_help_panel=_LOOK)
 app.add_typer(config.app, name="config", rich_help_panel=_LOOK)
 
 

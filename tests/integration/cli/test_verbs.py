@@ -28,6 +28,7 @@ async def test_help_names_every_verb(tmp_path: Path) -> None:
         "provision",
         "simulate",
         "etl",
+        "dead",
     )
     assert [verb for verb in verbs if f"│ {verb} " not in output] == []
 

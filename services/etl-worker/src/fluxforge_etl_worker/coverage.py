@@ -7,7 +7,7 @@ on what else a segment holds.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -153,6 +153,42 @@ def lost_rows(manifest: Manifest) -> list[CoverageRow]:
         for (first, last), hole in zip(manifest.holes, holes_of(manifest), strict=True)
         for feed in sorted(feeds, key=lambda feed: (feed.channel, feed.symbol)) or (WHOLE_LANE,)
     ]
+
+
+def dropped_rows(manifest: Manifest, reason: str) -> list[CoverageRow]:
+    """Return a row per feed, boot and range of seqs of a segment that a person gave up, after those of its holes.
+
+    `seq` is the first of the range; no stream has a boot's name, so that they are told apart from lost messages. Where
+    the manifest knows of no record, one row speaks of the lane.
+    """
+    whole = CoverageRow(
+        feed=WHOLE_LANE,
+        market=WHOLE_LANE.symbol,
+        hole=None,
+        event=LOST,
+        from_ns=manifest.first_capture_ns,
+        to_ns=manifest.last_capture_ns,
+        reason=reason,
+        detector=ETL,
+        count=manifest.records,
+        boot=manifest.name,
+        seq=manifest.first,
+    )
+    held = [
+        replace(
+            whole,
+            feed=FeedKey(feed.channel, feed.symbol or "*"),
+            market=feed.symbol or "*",
+            count=last - first + 1,
+            boot=feed.boot,
+            seq=first,
+            first_seq=first,
+            last_seq=last,
+        )
+        for feed in manifest.feeds
+        for first, last in feed.ranges
+    ]
+    return lost_rows(manifest) + (held or [whole])
 
 
 def _reason(first: int, last: int) -> str:

@@ -223,13 +223,16 @@ def _alone(worker: Worker, manifest: Manifest) -> Outcome:
 def _judged(worker: Worker, manifest: Manifest, work: Callable[[Worker, Manifest], Outcome]) -> Outcome | DeadSegment:
     lane, segment = manifest.lane, manifest.name
     try:
-        return work(worker, manifest)
+        outcome = work(worker, manifest)
     except SegmentLostError as error:
         if worker.options.layout.is_recomputation:  # nothing is wrong with it: it is there, as it was computed once
             return DeadSegment(str(lane), segment, _NO_RAW)
         return _dead(worker, lane, segment, error)
     except (PermanentError, ObjectNotFoundError) as error:
         return _dead(worker, lane, segment, error)
+    if worker.is_dead(lane, segment):  # it was, and somebody put right what was wrong with it
+        worker.unmark(lane, segment)
+    return outcome
 
 
 def _dead(worker: Worker, lane: Lane, segment: str, error: PermanentError | ObjectNotFoundError) -> DeadSegment:

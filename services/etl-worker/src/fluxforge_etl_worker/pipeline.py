@@ -18,7 +18,7 @@ from fluxforge.domain.partition import Dataset
 from fluxforge.domain.segment import FeedSeqs, Manifest
 from fluxforge_etl_worker.books import books_table
 from fluxforge_etl_worker.columns import BadLine, GenericRows, SliceColumns, TradeColumns
-from fluxforge_etl_worker.coverage import CoverageRow, control_rows, coverage_table, lost_rows
+from fluxforge_etl_worker.coverage import CoverageRow, control_rows, coverage_table, dropped_rows, lost_rows
 from fluxforge_etl_worker.features.registry import FEATURE_VERSION
 from fluxforge_etl_worker.generic import field_types, generic_table
 from fluxforge_etl_worker.history import History, PastTrades
@@ -89,6 +89,28 @@ def tail_of(manifest: Manifest, options: EtlOptions, chunks: Callable[[], Iterab
         return _tail(manifest, options, chunks(), any_order=False)
     except UnorderedError:
         return _tail(manifest, options, chunks(), any_order=True)
+
+
+def given_up(manifest: Manifest, options: EtlOptions, reason: str) -> tuple[PartFile, ...]:
+    """Return the parts of a segment that a person gave up: rows that name what it held, and nothing of its data."""
+    writer = _writer(manifest, options)
+    table = coverage_table(manifest.exchange, dropped_rows(manifest, reason))
+    writer.add(Dataset.COVERAGE, options.cols(Dataset.COVERAGE), [in_order(table)])
+    return tuple(writer.finish())
+
+
+def _writer(manifest: Manifest, options: EtlOptions) -> PartWriter:
+    return PartWriter(
+        source=manifest.source,
+        compression=options.compression,
+        features=options.features,
+        metadata={
+            "fluxforge.schema_version": str(SCHEMA_VERSION),
+            "fluxforge.feature_version": str(FEATURE_VERSION),
+            "fluxforge.lane": str(manifest.lane),
+            "fluxforge.segment": manifest.name,
+        },
+    )
 
 
 def quarantine_lines(bad: Iterable[BadLine]) -> bytes:
@@ -164,17 +186,7 @@ class _SegmentWork:
         self._lane: LaneWork | None = None
         self._stretch = Stretch(options.hf_interval_ns)
         self._until_ns = 0
-        self._writer = PartWriter(
-            source=manifest.source,
-            compression=options.compression,
-            features=options.features,
-            metadata={
-                "fluxforge.schema_version": str(SCHEMA_VERSION),
-                "fluxforge.feature_version": str(FEATURE_VERSION),
-                "fluxforge.lane": str(manifest.lane),
-                "fluxforge.segment": manifest.name,
-            },
-        )
+        self._writer = _writer(manifest, options)
         self._coverage: list[CoverageRow] = lost_rows(manifest)
         self._generic: dict[str, list[GenericRows]] = {}
         self.bad: list[BadLine] = []

@@ -21,6 +21,11 @@ class Retirement:
     with_disabled: bool = False
 
     def allows(self, manifest: Manifest, commit: CommitRecord) -> bool:
-        """Return whether the data of this segment may be deleted; an adopted one has epoch 0."""
+        """Return whether the data of this segment may be deleted; an adopted one has epoch 0.
+
+        Never that of a segment which a person gave up: it stands nowhere else, and nothing may read it.
+        """
+        if commit.dropped:
+            return False
         is_wanted = self.adopted if manifest.epoch == 0 else self.sealed
         return is_wanted and (self.with_disabled or not commit.disabled_channels)

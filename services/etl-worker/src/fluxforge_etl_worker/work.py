@@ -170,6 +170,10 @@ class Worker:
             return self.raw.read(key)
         return mark
 
+    def unmark(self, lane: Lane, segment: str) -> None:
+        """Take the mark of a segment away."""
+        self.raw.delete(self.options.layout.dead_key(lane, segment))
+
     def mark_tail_dead(self, lane: Lane, segment: str, error: Exception) -> None:
         """Mark a segment as one whose data nobody should read for its tail; its successors do without."""
         self._contexts.mark_dead(lane, segment, str(error))

@@ -27,7 +27,8 @@ class Part:
 class CommitRecord:
     """All parts of one segment. `attempt` counts recomputations from 1; `feeds` are the records found in the raw bytes.
 
-    `records` = lines read, `quarantined` of them were no records. `dropped_channels` were captured but are disabled.
+    `records` = lines read, `quarantined` of them were no records. `disabled_channels` were captured but are left out.
+    `dropped`: a person gave the segment up, nothing of it was read, and its coverage rows name what it held.
     """
 
     lane: str
@@ -43,6 +44,7 @@ class CommitRecord:
     software: str
     created_ns: int
     disabled_channels: tuple[str, ...] = ()
+    dropped: bool = False
     v: int = COMMIT_VERSION
 
     def to_json(self) -> bytes:

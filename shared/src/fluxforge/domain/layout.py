@@ -78,9 +78,10 @@ class Layout:
         """Return the key of the mark of a segment that cannot be processed."""
         return f"{self.dead_prefix(lane)}/{segment}.json"
 
-    def dead_prefix(self, lane: Lane) -> str:
-        """Return where the marks of a lane's segments that cannot be processed stand."""
-        return f"{self._apart}dead/{lane}"
+    def dead_prefix(self, lane: Lane | None = None) -> str:
+        """Return where the marks of segments that cannot be processed stand: of one lane, or of all."""
+        root = f"{self._apart}dead"
+        return f"{root}/{lane}" if lane else root
 
     def tail_key(self, lane: Lane, segment: str) -> str:
         """Return the key of a segment's tail sidecar."""
