@@ -1,4 +1,4 @@
-"""The collector on ccxt killed again and again while exchanges send: what they sent is in Parquet, or a hole names it."""
+"""The ccxt collector killed again and again while exchanges send: what they sent is in Parquet, or a hole names it."""
 
 import asyncio
 import random
