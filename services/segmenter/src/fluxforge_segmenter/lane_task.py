@@ -17,7 +17,8 @@ from fluxforge.domain.segment import SealPolicy, SegmentName
 from fluxforge.domain.status import LaneStatus
 from fluxforge.ports.bus import Backlog
 from fluxforge.ports.lanes import LaneReader, StoredBlock
-from fluxforge_segmenter.contents import ChainBrokenError, Contents, Tail
+from fluxforge_segmenter.contents import Contents, Tail
+from fluxforge_segmenter.doubts import Doubts
 from fluxforge_segmenter.epochs import leave, open_next
 from fluxforge_segmenter.open_segment import Finished, OpenSegment, keep_manifest, remove
 from fluxforge_segmenter.recover import recover, restore_recent
@@ -26,19 +27,21 @@ from fluxforge_segmenter.stream import BLOCKS_MAX, WRITE_BYTES, check_stream, ma
 from fluxforge_segmenter.tending import close_lane, purge, tend
 from fluxforge_segmenter.workspace import Workspace
 
-_WAIT_S: Final = 0.5
 _CHECK_NS: Final = 30_000_000_000
 _TEND_NS: Final = 60_000_000_000
 _NS: Final = 1_000_000_000
-_BREAKS_MAX: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Rhythm:
-    """When a lane's task does what. `flush_interval_ns`: blocks reach the open file at least this often."""
+    """When a lane's task does what. `flush_interval_ns`: blocks reach the open file at least this often.
+
+    `wait_s`: how long it waits for blocks before it looks at the clock.
+    """
 
     policy: SealPolicy
     flush_interval_ns: int
+    wait_s: float = 0.5
 
 
 class LaneTask:
@@ -64,8 +67,7 @@ class LaneTask:
         self._checked_ns = 0
         self._tended_ns = 0
         self._drain_to: int | None = None
-        self._doubts: set[tuple[int, int]] = set()  # (epoch, sequence) of what did not fit when it was read first
-        self._breaks = 0
+        self._doubts = Doubts()
         self._is_whole = False  # whether everything sealed lately was seen in storage
         self._is_reading = False
         self._is_closed = False
@@ -129,7 +131,7 @@ class LaneTask:
             self._discard()  # what reached the file is not to be trusted: the stream has it
             raise
         except LaneBrokenError as error:
-            self._doubt(error)
+            self._drop(error)
             return False
         finally:
             self._is_reading = False
@@ -145,7 +147,6 @@ class LaneTask:
         await self._read(await leave(tools, self._tail))
         await open_next(tools, self._tail)
         self._doubts.clear()
-        self._breaks = 0
 
     async def _read(self, end_seq: int | None) -> None:
         """Read and seal up to a sequence; without one until the lane is drained or closed."""
@@ -154,7 +155,7 @@ class LaneTask:
             while not await self._is_done(end_seq):
                 try:
                     blocks = await self._tools.patience.bus(
-                        partial(reader.fetch, blocks_max=BLOCKS_MAX, wait_s=_WAIT_S)
+                        partial(reader.fetch, blocks_max=BLOCKS_MAX, wait_s=self._rhythm.wait_s)
                     )
                 except SequenceGoneError as gone:
                     await self._pass_over(gone)
@@ -179,7 +180,7 @@ class LaneTask:
 
     async def _take(self, stored: StoredBlock) -> None:
         segment = self._opened()
-        if self._is_doubted(stored.stream_seq):
+        if stored.stream_seq in self._doubts:
             take_in(self._tools, segment, stored)
         else:
             segment.contents.check(self._tools.lane, stored)
@@ -191,7 +192,7 @@ class LaneTask:
 
     async def _pass_over(self, gone: SequenceGoneError) -> None:
         """Go on behind what is gone, in a segment that begins with the hole."""
-        if not self._is_doubted(gone.first):
+        if gone.first not in self._doubts:
             raise gone
         if self._open is not None and self._open.contents.records:
             await self._seal(self._open)
@@ -230,7 +231,7 @@ class LaneTask:
         finished = await self._finish(segment)
         manifest = await seal(tools, finished)
         self._open = None
-        self._breaks = 0
+        self._doubts.settle()
         self._tail = Tail.of(manifest)
         self._segments += 1
         self._records += manifest.records
@@ -279,20 +280,9 @@ class LaneTask:
             end_seq = self._drain_to
         return self._last_read >= end_seq
 
-    def _is_doubted(self, stream_seq: int) -> bool:
-        return (self._tools.hold.state.epoch, stream_seq) in self._doubts
-
-    def _doubt(self, error: LaneBrokenError) -> None:
+    def _drop(self, error: LaneBrokenError) -> None:
         """Drop the open file, to read again from the last seal on; what did not fit at one place is passed then."""
-        match error:
-            case SequenceGoneError():
-                self._doubts.add((self._tools.hold.state.epoch, error.first))
-            case ChainBrokenError():
-                self._doubts.add((self._tools.hold.state.epoch, error.stream_seq))
-            case _:
-                self._breaks += 1
-        if self._breaks > _BREAKS_MAX:
-            raise error
+        self._doubts.note(error)
         self._tools.events.lane_reread(self._tools.lane, error)
         self._discard()
 

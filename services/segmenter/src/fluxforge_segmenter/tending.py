@@ -29,6 +29,8 @@ async def tend(tools: LaneTools, workspace: Workspace, tail: Tail, backlog: Call
     if is_whole:
         await purge(tools, tail)
         await drop_left(tools, grace_ns=tools.bus_grace_ns)
+    await tools.hold.confirm()
+    await tools.patience.disk(workspace.sweep)  # an older owner may have woken up after the last one
     return is_whole
 
 
