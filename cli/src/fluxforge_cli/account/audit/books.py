@@ -47,25 +47,17 @@ class PartLook:
 
 
 @dataclass(frozen=True, slots=True)
-class DeadMark:
-    """The mark of a segment that cannot be processed; `dropped`: a person has given it up."""
-
-    reason: str
-    dropped: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Segment:
     """A sealed segment and what became of it. `size_bytes`: of the object as it stands; None: it does not.
 
-    `parts` are by key; `trouble` says where the bytes of the object differ from what was sealed.
+    `dead`: why it cannot be processed; `trouble`: where its bytes differ from what was sealed; `parts` are by key.
     """
 
     manifest: Manifest
     size_bytes: int | None
     commit: CommitRecord | None
     placed: bool
-    dead: DeadMark | None
+    dead: str | None
     parts: Mapping[str, PartLook]
     said: tuple[Said, ...]
     trouble: str | None = None

@@ -36,6 +36,7 @@ class LaneAccount:
     rowless: int = 0
     unprocessed: int = 0
     dead: int = 0
+    given_up: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,7 @@ def _process(lane: LaneBooks, named: Mapping[FeedId, Ranges], account: LaneAccou
         account.rowless += one.rowless
         account.unprocessed += one.unprocessed
         account.dead += one.dead
+        account.given_up += one.given_up
         yield from one.findings
 
 

@@ -20,7 +20,10 @@ _BOOKS = "orderbook"
 
 @dataclass(slots=True)
 class SegmentAccount:
-    """What became of a segment's records. `rowless` records stand in Parquet with an empty list; `off` are left out."""
+    """What became of a segment's records. `rowless` records stand in Parquet with an empty list; `off` are left out.
+
+    `given_up`: a person did, of a segment that was dead.
+    """
 
     in_parquet: int = 0
     quarantined: int = 0
@@ -28,6 +31,7 @@ class SegmentAccount:
     rowless: int = 0
     unprocessed: int = 0
     dead: int = 0
+    given_up: int = 0
     findings: list[Finding] = field(default_factory=list)
 
 
@@ -39,8 +43,7 @@ def processed(
     commit = segment.commit
     if segment.dead and not (commit and segment.placed):
         account.dead = segment.manifest.records
-        if not segment.dead.dropped:
-            account.findings.append(Finding(Kind.DEAD, str(lane.lane), f"{name}: {segment.dead.reason}"))
+        account.findings.append(Finding(Kind.DEAD, str(lane.lane), f"{name}: {segment.dead}"))
         return account
     if commit is None:
         account.unprocessed = segment.manifest.records
@@ -79,8 +82,11 @@ class _Comparison:
         """Compare, and write down what was found."""
         if self._commit.identity != self._manifest.identity:
             self._find(Kind.COMMIT_DIFFERS, f"committed {self._commit.identity}, sealed {self._manifest.identity}")
-        self._compare_counts()
-        self._compare_sealed()
+        if self._commit.dropped:
+            self._account.given_up = self._manifest.records
+        else:
+            self._compare_counts()
+            self._compare_sealed()
         for part in self._commit.parts:
             self._compare_part(part, self._segment.parts.get(part.final_key, PartLook(None)))
         for feed, ranges in self._committed().items():

@@ -26,6 +26,7 @@ _COLUMNS: Final = (
     "off",
     "unprocessed",
     "dead",
+    "given_up",
 )
 _ALWAYS: Final = frozenset({"captured", "sealed", "in_parquet", "quarantined", "named", "in_flight"})
 _NS: Final = 1_000_000_000

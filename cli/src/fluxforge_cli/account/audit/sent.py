@@ -86,10 +86,8 @@ class Comparison:
                 self._find(Kind.DOUBLED, feed, f"trade {trade_id}: {rows.live} rows are not marked as resent")
         for run in _runs(absent):
             first, last = ids[run[0]], ids[run[-1]]
-            text = (
-                f"{len(run)} trades, {first} to {last}, first sent from {sent_ns[first][0]} to {sent_ns[last][0]} (ns)"
-            )
-            self._find(Kind.MISSING, feed, f"{text}, are not in Parquet, and in no hole")
+            text = f"{len(run)} trades, {first} to {last}, sent from {sent_ns[first][0]} to {sent_ns[last][0]} (ns)"
+            self._find(Kind.MISSING, feed, f"{text} are not in Parquet, and in no hole")
         for trade_id in sorted(stored.keys() - sent_ns.keys()):
             self._find(Kind.UNKNOWN, feed, f"trade {trade_id} was never sent")
 

@@ -20,7 +20,7 @@ from fluxforge.domain.layout import MANIFEST_SUFFIX, PLACED_SUFFIX, Layout, segm
 from fluxforge.domain.record import CONTROL_CHANNEL
 from fluxforge.domain.segment import Manifest
 from fluxforge.ports.store import Store
-from fluxforge_cli.account.audit.books import DeadMark, PartLook, Said, Segment
+from fluxforge_cli.account.audit.books import PartLook, Said, Segment
 from fluxforge_cli.account.audit.findings import Finding, Kind
 from fluxforge_cli.account.audit.parts import look
 from fluxforge_cli.account.audit.said import said_in_lines
@@ -139,7 +139,8 @@ class Storage:
         if not any(feed.channel == CONTROL_CHANNEL for feed in manifest.feeds):
             return ()
         coverage = [parts[one.final_key] for one in commit.parts if one.dataset == "coverage"] if commit else []
-        if has_data and not (coverage and all(one.names_seqs for one in coverage)):
+        is_read = commit is not None and not commit.dropped and all(one.names_seqs for one in coverage)
+        if has_data and not (coverage and is_read):
             try:
                 chunks = segment_chunks(self._raw, self._layout.segment_key(manifest.lane, manifest.file))
                 return tuple(said_in_lines(line for piece in line_slices(chunks) for line in piece.lines))
@@ -147,16 +148,15 @@ class Storage:
                 pass  # gone meanwhile, or damaged, which is found elsewhere: the rows are what is left
         return tuple(one for part in coverage for one in part.said)
 
-    def _dead(self, lane: Lane, segment: str) -> DeadMark | None:
+    def _dead(self, lane: Lane, segment: str) -> str | None:
         key = self._layout.dead_key(lane, segment)
         try:
-            mark = orjson.loads(self._raw.read(key))
-            return DeadMark(str(mark["reason"]), dropped=bool(mark.get("dropped")))
+            return str(orjson.loads(self._raw.read(key))["reason"])
         except ObjectNotFoundError:
             return None
-        except (orjson.JSONDecodeError, KeyError, AttributeError, TypeError) as error:
+        except (orjson.JSONDecodeError, KeyError, TypeError) as error:
             self._find(lane, f"{key}: {type(error).__name__}: {error}")
-            return DeadMark("its mark cannot be read", dropped=False)
+            return "its mark cannot be read"
 
     def _newest(self, layout: Layout, lane: Lane, segment: str) -> CommitRecord | None:
         newest, attempt = None, 1

@@ -15,7 +15,9 @@ from fluxforge_cli.account.audit.boots import Boot, End
 from fluxforge_cli.account.audit.close import close
 from fluxforge_cli.account.audit.findings import Kind
 from fluxforge_cli.account.audit.take import take
+from fluxforge_etl_worker.dead import dead_mark, drop
 from fluxforge_etl_worker.folder import run_folder
+from fluxforge_etl_worker.main import worker_of
 from tests.unit.fluxforge_cli.account.audit.world import (
     BEGIN_NS,
     LANE,
@@ -214,14 +216,14 @@ def test_the_newest_manifest_may_be_ahead_of_its_data(world: World) -> None:
 
 def test_a_dead_segment_is_a_finding_until_a_person_gives_it_up(world: World) -> None:
     bad = world.seal(books(41, 50))
-    mark = world.base / "dead" / str(LANE) / f"{bad.name}.json"
-    mark.parent.mkdir(parents=True)
-    mark.write_bytes(orjson.dumps({"reason": "broken"}))
+    worker = worker_of(world.settings)
+    worker.mark_dead(LANE, bad.name, ValueError("broken"))
     assert world.findings() == ["dead"]
-    mark.write_bytes(orjson.dumps({"reason": "broken", "dropped": True}))
+    assert world.audit().lanes[0].dead == 10
+    drop(worker, dead_mark(worker, LANE, bad.name))
     audit = world.audit()
     assert audit.findings == ()
-    assert audit.lanes[0].dead == 10
+    assert (audit.lanes[0].dead, audit.lanes[0].given_up) == (0, 10)
 
 
 def test_a_flipped_byte_of_a_segment_is_found_deep(world: World) -> None:

@@ -14,9 +14,7 @@ def numbers(some: object) -> list[int]:
 
 def tidy(found: ranges.Ranges) -> bool:
     """Whether ranges rise and neither touch nor overlap."""
-    return all(one[1] + 1 < other[0] for one, other in pairwise(found)) and all(
-        first <= last for first, last in found
-    )
+    return all(one[1] + 1 < other[0] for one, other in pairwise(found)) and all(first <= last for first, last in found)
 
 
 @given(st.lists(SOME, max_size=4))
