@@ -31,8 +31,12 @@ clean:  ## Remove what the demo and the tools left behind (not your data)
 
 ##@ Test
 .PHONY: test
-test: sync  ## Run every test but the benchmarks
+test: sync  ## Run every test but the benchmarks, with a few faults of each kind
 	@$(PYTEST) -n 4 --dist loadfile
+
+.PHONY: faults
+faults: sync  ## Inject every fault as often as claimed; writes the table of docs/reliability.md
+	@FLUXFORGE_FAULTS_COMMAND="make faults" $(PYTEST) tests/faults tests/sim --faults full --faults-table docs/reliability.md -n 0 -p no:randomly
 
 .PHONY: check
 check: fmt-check lint types imports test  ## All that must hold before a commit
