@@ -1,6 +1,8 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import orjson
@@ -9,15 +11,19 @@ import pytest
 from fluxforge.adapters.memory.bus import MemoryBus
 from fluxforge.adapters.memory.server import MemoryServer
 from fluxforge.adapters.system_clock import SystemClock
-from fluxforge.domain.errors import BusUnavailableError, FatalError
+from fluxforge.domain.errors import BusUnavailableError, FatalError, FencedError
+from fluxforge.domain.lane import Lane
+from fluxforge.domain.record import RecordWriter
 from fluxforge.domain.status import CollectorStatus, status_from_json
 from fluxforge.runtime.lifecycle import Shutdown
 from fluxforge_collector.collector import Collector
 from fluxforge_collector.spool import Spool
 from tests.unit.fluxforge_collector.made import (
+    BOOK,
     BOOT,
     LANE,
     ToldSource,
+    block,
     collector_settings,
     events,
     lines_of,
@@ -25,6 +31,8 @@ from tests.unit.fluxforge_collector.made import (
     stored,
     until,
 )
+
+BOOK_LINE = RecordWriter(BOOK, BOOT).line(conn=1, seq=9, capture_ns=7, exchange_ms=None, data=b"{}")
 
 
 class Stand:
@@ -141,3 +149,85 @@ async def test_it_ends_in_order_while_it_waits_for_its_lane(stand: Stand) -> Non
         stand.shutdown.request()
     assert not stand.collector.is_ready
     assert stand.collector.status().captured == 0
+
+
+async def test_a_second_collector_of_a_lane_stands_by_until_the_first_ends(stand: Stand, tmp_path: Path) -> None:
+    second = Stand(tmp_path, stand.server, "aaaa0001")
+    async with asyncio.TaskGroup() as tasks:
+        async with stand.running():
+            tasks.create_task(second.collector.run(second.shutdown))
+            stand.source.say()
+            await until((tmp_path / "spool~2.lock").exists)
+            await asyncio.sleep(0.1)
+            assert second.source.sink is None
+            assert not second.collector.is_ready
+        await second.source.running.wait()
+        second.source.say()
+        second.shutdown.request()
+    assert list(dict.fromkeys(line.boot for line in lines_of(stored(stand.server)))) == [BOOT, "aaaa0001"]
+
+
+async def test_a_standby_that_is_asked_to_end_ends(stand: Stand, tmp_path: Path) -> None:
+    second = Stand(tmp_path, stand.server, "aaaa0001")
+    async with stand.running(), asyncio.TaskGroup() as tasks:
+        tasks.create_task(second.collector.run(second.shutdown))
+        await until((tmp_path / "spool~2.lock").exists)
+        second.shutdown.request()
+
+
+async def test_a_collector_whose_lease_is_taken_is_fenced_and_its_successor_saves_what_it_held(
+    tmp_path: Path,
+) -> None:
+    server = MemoryServer(lease_ttl_s=0.3)
+    zombie = Stand(tmp_path, server)
+    zombie.collector._settings = replace(zombie.settings, lease_ttl_s=0.9)
+    with pytest.RaisesGroup(pytest.RaisesExc(FencedError), flatten_subgroups=True):
+        async with zombie.running():
+            zombie.source.say()
+            await until(lambda: zombie.collector.status().stored == 3)
+            await MemoryBus(server).leases.release(f"collector-{LANE}", server.leases[f"collector-{LANE}"][1])
+            heir = Stand(tmp_path / "heir", server, "aaaa0001")
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(heir.collector.run(heir.shutdown))
+                await heir.source.running.wait()
+                await until(lambda: heir.collector.status().stored)
+                zombie.source.say()  # refused where it writes, whatever its lease says
+                heir.shutdown.request()
+            async with asyncio.timeout(60):
+                await asyncio.Event().wait()
+    left = lines_of(list(Spool(zombie.settings.spool).blocks()))
+    assert [line.event or line.seq for line in left] == [2, "stopped"]
+    assert {line.boot for line in lines_of(stored(server))} == {BOOT, "aaaa0001"}
+    again = Stand(tmp_path, server, "bbbb0001")
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(open_lane(again.bus, Lane("ccxt", "binance", f"0of1r{BOOT}")))
+        tasks.create_task(again.collector.run(again.shutdown))
+        await again.source.running.wait()
+        again.shutdown.request()
+    rescued = lines_of(stored(server, Lane("ccxt", "binance", f"0of1r{BOOT}")))
+    assert [line.event for line in rescued] == ["dropped", "dropped", "lane_closed"]
+    assert Spool(zombie.settings.spool).is_empty
+
+
+async def test_what_the_bus_lost_before_a_spool_is_named_by_the_next_boot_even_if_it_is_killed(
+    stand: Stand, tmp_path: Path
+) -> None:
+    async with stand.running():
+        stand.source.say()
+        await until(lambda: not stand.collector.status().waiting)
+    stream = stand.server.streams[LANE.stream(1)]
+    kept = next(iter(stream.blocks.values()))
+    last = list(stream.blocks.values())[-1]
+    stream.blocks, stream.last_seq = {1: kept}, 1
+    spooled = replace(block(9, after=replace(last.id, n=8)), first_capture_ns=last.last_capture_ns + 100)
+    Spool(stand.settings.spool).append([replace(spooled, last_capture_ns=spooled.first_capture_ns, payload=BOOK_LINE)])
+    second = Stand(tmp_path, stand.server, "aaaa0001")
+    async with second.running():
+        await second.source.running.wait()
+        await until(lambda: not second.collector.status().waiting)
+    blocks = stored(stand.server)
+    assert [each.id.boot for each in blocks][:3] == [BOOT, BOOT, "aaaa0001"]
+    assert all(later.after == earlier.id for earlier, later in pairwise(blocks))
+    (named,) = [line.control for line in lines_of(blocks[2:]) if line.event == "dropped"]
+    assert (named.reason, named.from_ns, named.to_ns) == ("bus_lost", kept.last_capture_ns, spooled.first_capture_ns)
+    assert len(named.feeds) == 2

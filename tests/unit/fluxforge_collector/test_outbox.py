@@ -7,12 +7,12 @@ import pytest
 
 from fluxforge.adapters.memory.bus import MemoryBus
 from fluxforge.adapters.memory.server import MemoryServer
-from fluxforge.domain.errors import FencedError, LaneBrokenError
+from fluxforge.domain.errors import FencedError, LaneMovedError
 from fluxforge.domain.record import RecordWriter
 from fluxforge_collector.blocks import BlockBuffer
 from fluxforge_collector.outbox import Outbox
 from fluxforge_collector.settings import Limits, SpoolSettings
-from fluxforge_collector.spool import Spool
+from fluxforge_collector.spool import Spool, SpoolFullError
 from tests.unit.fluxforge_collector.made import BOOK, BOOT, LANE, block, chain, events, lines_of, stored, until
 
 LINE = RecordWriter(BOOK, "b").line
@@ -179,6 +179,52 @@ async def test_a_full_spool_lets_memory_refuse_and_recovers_in_order(tmp_path: P
         assert bench.stored_seqs() == list(range(1, bench.seq + 1))
 
 
+async def test_a_full_disk_is_a_full_spool_and_what_memory_cannot_hold_is_refused(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with bench.running() as outbox:
+        bench.server.go_away()
+        monkeypatch.setattr(bench.spool, "_write", disk_is_full)
+        async with asyncio.timeout(60):
+            while not bench.buffer.refusing:
+                bench.add(1)
+                await asyncio.sleep(0.001)
+        assert outbox.unstored == bench.seq
+        monkeypatch.undo()
+        bench.server.come_back()
+        assert await outbox.drain(60)
+        assert bench.stored_seqs() == list(range(1, bench.seq + 1))
+
+
+async def test_a_disk_that_is_full_at_the_end_as_well_is_said(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with bench.running() as outbox:
+        bench.server.go_away()
+        monkeypatch.setattr(bench.spool, "_write", disk_is_full)
+        bench.add(60)
+        await until(lambda: outbox._refused_until_s)
+    with pytest.raises(SpoolFullError):
+        await outbox.rescue()
+
+
+def disk_is_full(*_: object) -> None:
+    raise SpoolFullError("no space")
+
+
+async def test_what_is_held_while_the_bus_is_away_is_bounded(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, size_bytes_max=9_000)
+    async with bench.running() as outbox:
+        bench.server.go_away()
+        for _ in range(200):
+            if not bench.buffer.refusing:
+                bench.add(1)
+            await asyncio.sleep(0.001)
+            held = sum(each.records for each in outbox._publisher.unacked) + bench.buffer.records + outbox._moving
+            assert held <= 5 * bench.window_blocks + 2 * 20 + 5
+        assert bench.buffer.refusing
+        bench.server.come_back()
+        assert await outbox.drain(60)
+
+
 async def test_a_drain_that_takes_too_long_says_so_and_what_is_left_can_be_rescued(bench: Bench) -> None:
     async with bench.running() as outbox:
         bench.server.go_away()
@@ -189,7 +235,7 @@ async def test_a_drain_that_takes_too_long_says_so_and_what_is_left_can_be_rescu
     assert [line.seq for line in lines_of(list(iter(kept.next, None)))] == list(range(1, 13))
 
 
-@pytest.mark.parametrize("found", [FencedError, LaneBrokenError])
+@pytest.mark.parametrize("found", [FencedError, LaneMovedError])
 async def test_whatever_ends_it_nothing_is_lost(bench: Bench, found: type[Exception]) -> None:
     with pytest.RaisesGroup(pytest.RaisesGroup(found)):
         async with bench.running() as outbox:

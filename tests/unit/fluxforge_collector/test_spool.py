@@ -1,4 +1,7 @@
+import errno
 import os
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -6,7 +9,7 @@ import pytest
 from fluxforge.domain.block import BlockId
 from fluxforge.domain.errors import ConfigurationError, DurabilityError
 from fluxforge_collector.settings import SpoolSettings
-from fluxforge_collector.spool import Spool
+from fluxforge_collector.spool import Spool, SpoolFullError
 from tests.unit.fluxforge_collector.made import BOOT, chain
 
 
@@ -102,6 +105,71 @@ def test_blocks_and_the_name_of_their_file_are_on_disk_when_append_returns(
     (path,) = settings.directory.iterdir()
     assert synced[0] == (path, path.stat().st_size)
     assert [synced_path for synced_path, _ in synced[1:]] == [settings.directory]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 256 KiB."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root to mount a tmpfs")
+    directory = tmp_path / "disk"
+    directory.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(directory)], check=True)
+    yield directory
+    subprocess.run(["umount", str(directory)], check=True)
+
+
+def test_a_full_disk_refuses_a_whole_append_and_keeps_what_stood(small_disk: Path) -> None:
+    settings = SpoolSettings(small_disk / "spool", 10_000_000)
+    spool = Spool(settings)
+    first, large, last = chain(3), chain(8, first=4, size=60_000), chain(1, first=4)
+    spool.append(first)
+    with pytest.raises(SpoolFullError, match="No space left"):
+        spool.append(large)
+    assert Spool(settings).ids() == [block.id for block in first]
+    spool.append(last)
+    again = Spool(settings)
+    assert [again.next() for _ in range(5)] == [*first, *last, None]
+
+
+def test_a_disk_that_is_full_from_the_start_leaves_no_torn_file(small_disk: Path) -> None:
+    (small_disk / "spool").mkdir()
+    (small_disk / "ballast").write_bytes(bytes(250 * 1024))
+    settings = SpoolSettings(small_disk / "spool", 10_000_000)
+    spool = Spool(settings)
+    with pytest.raises(SpoolFullError):
+        spool.append(chain(1, size=60_000))
+    (small_disk / "ballast").unlink()
+    spool.append(chain(2, size=60_000))
+    assert Spool(settings).ids() == [block.id for block in chain(2)]
+
+
+@pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC])
+def test_a_failed_sync_ends_it_for_good(settings: SpoolSettings, monkeypatch: pytest.MonkeyPatch, error: int) -> None:
+    spool = Spool(settings)
+
+    def fail(_: int) -> None:
+        raise OSError(error, os.strerror(error))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fsync", fail)
+        with pytest.raises(DurabilityError, match=os.strerror(error)):
+            spool.append(chain(1))
+    with pytest.raises(DurabilityError, match=os.strerror(error)):  # a sync is never tried again
+        spool.append(chain(1))
+
+
+def test_a_removal_is_on_disk_when_the_spool_counts_as_empty(
+    settings: SpoolSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(settings)
+    spool.append(chain(1))
+    spool.next()
+    seen: list[bool] = []
+    monkeypatch.setattr(os, "fsync", lambda _: seen.append(any(settings.directory.iterdir())))
+    spool.retire(())
+    assert seen == [False]  # one sync, of a directory that holds nothing any more
+    assert spool.is_empty
 
 
 def test_room_is_counted_to_the_byte_that_stands_on_disk(settings: SpoolSettings) -> None:

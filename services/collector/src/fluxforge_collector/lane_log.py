@@ -5,7 +5,7 @@ first, and a loss that reaches beyond them is known by its end and its time alon
 """
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
@@ -18,6 +18,7 @@ from fluxforge_collector.blocks import FeedSlot
 LOG_BYTES_MAX: Final = 16 * 2**20
 _ENTRY_BYTES: Final = 250
 _RANGE_BYTES: Final = 150
+_CONTROL: Final[FeedSlot] = (CONTROL_CHANNEL, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,8 @@ class LostSeqs:
 class Loss:
     """Acknowledged blocks that are gone: those behind `after`, up to `last`; times are capture times, ns UTC.
 
-    `seqs` names what is lost of our own boot; `is_exact` says whether that is all of it.
+    `seqs` names what is lost of our own boot; `is_exact` says whether that is all of it. `last_seqs`: how far the feeds
+    had come with it.
     """
 
     after: BlockId | None
@@ -50,6 +52,7 @@ class Loss:
     last: BlockId
     to_ns: int
     seqs: tuple[LostSeqs, ...]
+    last_seqs: Mapping[FeedSlot, int]
     is_exact: bool
 
 
@@ -73,8 +76,7 @@ class Logged:
     def in_place_of(cls, loss: Loss, block: Block) -> "Logged":
         """Return the entry of the block that names a loss: the feeds had come as far as what is lost."""
         (told,) = block.feeds
-        last_seqs = {lost.slot: lost.last_seq for lost in reversed(loss.seqs)}
-        return cls(block.id, block.last_capture_ns, last_seqs, (told.first_seq, told.last_seq))
+        return cls(block.id, block.last_capture_ns, loss.last_seqs, (told.first_seq, told.last_seq))
 
 
 class LaneLog:
@@ -87,6 +89,7 @@ class LaneLog:
         self._floor = joined
         self._before: dict[FeedSlot, int] = {}
         """How far the feeds of our boot had come at the floor."""
+        self._told_before: list[tuple[int, int]] = []
         self._entries: deque[Logged] = deque()
         self._size_bytes = 0
         self._size_bytes_max = size_bytes_max
@@ -109,6 +112,8 @@ class LaneLog:
             self._floor = oldest.id
             if oldest.id.boot == self.boot:
                 self._before.update(oldest.last_seqs)
+            if oldest.told:
+                self._told_before.append(oldest.told)
 
     def loss_behind(self, stored: StoredBlock | None) -> Loss | None:
         """Return what is lost when the lane ends with `stored`; None where that block is somebody else's."""
@@ -118,14 +123,14 @@ class LaneLog:
         from_ns = stored.block.last_capture_ns if stored else 0
         kept = self._kept(found)
         if kept is not None:
-            lost = list(self._entries)[kept:]
-            is_of_us = bool(lost) and all(entry.id.boot == self.boot for entry in lost)
-            seqs = _lost_seqs(self._come_at(kept), [entry for entry in lost if entry.id.boot == self.boot])
-            return Loss(found, from_ns, last, self.last_ns, seqs, is_of_us)
+            lost = list(islice(self._entries, kept, None))
+            ours = [entry for entry in lost if entry.id.boot == self.boot]
+            seqs = self._lost_seqs(kept, ours)
+            return Loss(found, from_ns, last, self.last_ns, seqs, _come(ours), bool(ours) and len(ours) == len(lost))
         if stored is None or is_seed(stored.block) or (stored.block.id.boot == last.boot and stored.block.id < last):
-            ours = [entry for entry in self._entries if entry.id.boot == self.boot]
-            unknown = tuple(LostSeqs(lost.slot, None, lost.last_seq) for lost in _lost_seqs({}, ours))
-            return Loss(found, from_ns, last, self.last_ns, unknown, is_exact=False)
+            come = _come(entry for entry in self._entries if entry.id.boot == self.boot)
+            unknown = tuple(LostSeqs(slot, None, last_seq) for slot, last_seq in come.items())
+            return Loss(found, from_ns, last, self.last_ns, unknown, come, is_exact=False)
         return None
 
     def cut(self, stored: StoredBlock | None) -> None:
@@ -148,11 +153,21 @@ class LaneLog:
         return 0 if found == self._floor else None
 
     def _come_at(self, count: int) -> dict[FeedSlot, int]:
-        come = dict(self._before)
-        for entry in islice(self._entries, count):
-            if entry.id.boot == self.boot:
-                come.update(entry.last_seqs)
-        return come
+        ours = (entry for entry in islice(self._entries, count) if entry.id.boot == self.boot)
+        return {**self._before, **_come(ours)}
+
+    def _lost_seqs(self, kept: int, lost: Sequence[Logged]) -> tuple[LostSeqs, ...]:
+        """Return what is lost of our feeds behind the first `kept` entries.
+
+        What told of an earlier loss bears control seqs of its own time, out of order: it is lost, or not, by itself.
+        """
+        come = self._come_at(kept)
+        ranges = [(slot, come.get(slot, 0) + 1, last_seq) for slot, last_seq in _come(lost).items()]
+        standing = [*self._told_before, *(entry.told for entry in islice(self._entries, kept) if entry.told)]
+        named = [LostSeqs(slot, *part) for slot, *whole in ranges for part in _without(slot, whole, standing)]
+        told = [LostSeqs(_CONTROL, *entry.told) for entry in lost if entry.told]
+        covered = {slot: last_seq for slot, _, last_seq in ranges}
+        return (*named, *(each for each in told if each.last_seq > covered.get(_CONTROL, 0)))
 
 
 def is_seed(block: Block) -> bool:
@@ -160,14 +175,24 @@ def is_seed(block: Block) -> bool:
     return not block.feeds and not block.payload
 
 
-def _lost_seqs(come: Mapping[FeedSlot, int], lost: Sequence[Logged]) -> tuple[LostSeqs, ...]:
-    last_seqs: dict[FeedSlot, int] = {}
-    told = []
-    for entry in lost:
-        last_seqs.update(entry.last_seqs)
-        if entry.told:
-            told.append(LostSeqs((CONTROL_CHANNEL, None), *entry.told))
-    return (*(LostSeqs(slot, come.get(slot, 0) + 1, seq) for slot, seq in last_seqs.items()), *told)
+def _come(entries: Iterable[Logged]) -> dict[FeedSlot, int]:
+    come: dict[FeedSlot, int] = {}
+    for entry in entries:
+        come.update(entry.last_seqs)
+    return come
+
+
+def _without(slot: FeedSlot, whole: Sequence[int], standing: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Yield what is left of an inclusive range of control seqs without those that stand; any other range is whole."""
+    first, last = whole
+    if slot == _CONTROL:
+        for begin, end in sorted(standing):
+            if first <= begin <= last:
+                if first < begin:
+                    yield first, begin - 1
+                first = end + 1
+    if first <= last:
+        yield first, last
 
 
 def _size_bytes(entry: Logged) -> int:
