@@ -22,7 +22,7 @@ def judge(folder: Path, journal: Path) -> Spool:
     found = []
     while (block := spool.next()) is not None:
         found.append(block)
-    first = begun.index(found[0]) if found else len(begun)
+    first = begun.index(found[0]) if found else len(kept)
     assert first <= retirable, "a block is gone that was not retired"
     assert found == begun[first : first + len(found)], "not the blocks that were appended, or not in order"
     assert len(kept) <= first + len(found), "a block is gone for which append had returned"

@@ -34,7 +34,7 @@ _BURN: dict[str, Callable[[], object]] = {
     "pwrite64": lambda: _LIBC.pwrite64(-1, _NULL, 0, 0),
     "openat": lambda: _LIBC.openat(-1, b"", 0),
     "rename": lambda: _LIBC.rename(b"", b""),
-    "renameat2": lambda: _LIBC.renameat2(-1, b"", -1, b"", 0),
+    "renameat2": lambda: _LIBC.renameat2(-1, b"", -1, b"", 1),  # without a flag the library makes another call
     "link": lambda: _LIBC.link(b"", b""),
     "unlink": lambda: _LIBC.unlink(b""),
     "unlinkat": lambda: _LIBC.unlinkat(-1, b"", 0),
