@@ -14,6 +14,7 @@ from typing import Final
 
 from fluxforge.domain.errors import ConfigurationError
 from fluxforge_collector.settings import SpoolSettings
+from fluxforge_collector.spool import make_directory
 
 _NAME_BYTES: Final = 8
 _FIRST: Final = 1
@@ -33,7 +34,7 @@ class Berth:
         self.name = ""
         """Who holds the first of these directories."""
         try:
-            settings.directory.parent.mkdir(parents=True, exist_ok=True)
+            make_directory(settings.directory.parent, sync=settings.fsync)
             for directory in _candidates(settings.directory):
                 self._take(directory)
         except OSError as error:

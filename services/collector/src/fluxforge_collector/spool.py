@@ -57,8 +57,7 @@ class Spool:
         self.records = 0
         """Records that stand here and were not handed on yet."""
         try:
-            self._make(settings.directory)
-            self._sync_directory(settings.directory.parent)
+            make_directory(settings.directory, sync=settings.fsync)
             for path in sorted(settings.directory.glob(f"*{_SUFFIX}")):
                 self._adopt(path)
         except OSError as error:
@@ -227,21 +226,25 @@ class Spool:
             os.fsync(descriptor)
 
     def _sync_directory(self, directory: Path | None = None) -> None:
-        if not self._settings.fsync:
-            return
-        descriptor = os.open(directory or self._settings.directory, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        if self._settings.fsync:
+            _fsync_directory(directory or self._settings.directory)
 
-    def _make(self, directory: Path) -> None:
-        """Make a directory and its parents, durably: a file in one that is not synced goes with it in a power cut."""
-        if directory.is_dir():
-            return
-        self._make(directory.parent)
-        directory.mkdir(exist_ok=True)
-        self._sync_directory(directory.parent)
+
+def make_directory(directory: Path, *, sync: bool) -> None:
+    """Make a directory and its parents, durably: a file in one that is not synced goes with it in a power cut."""
+    if not directory.parent.is_dir():
+        make_directory(directory.parent, sync=sync)
+    directory.mkdir(exist_ok=True)
+    if sync:  # also of one that stands: whoever made it may have been killed before
+        _fsync_directory(directory.parent)
+
+
+def _fsync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def spooled_blocks(directory: Path) -> Iterator[Block]:
