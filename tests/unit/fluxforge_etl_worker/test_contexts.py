@@ -29,7 +29,8 @@ from tests.unit.fluxforge_etl_worker.samples import (
     trade,
     worker_on,
 )
-from tests.unit.fluxforge_etl_worker.test_work import KilledError, MortalStore
+from tests.unit.fluxforge_etl_worker.steps import KilledError
+from tests.unit.fluxforge_etl_worker.test_work import MortalStore
 
 HALF_MINUTE = 30 * S
 DATASETS = ("orderbook/hf", "orderbook/bars", "trades", "coverage")

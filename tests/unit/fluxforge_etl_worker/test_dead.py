@@ -15,7 +15,8 @@ from fluxforge_etl_worker.retire import Retirement
 from fluxforge_etl_worker.work import Worker
 from tests.unit.fluxforge_etl_worker.samples import ASKS, BIDS, LANE, T0, Recording, S, dataset_rows, sealed, worker_on
 from tests.unit.fluxforge_etl_worker.samples import stored as put
-from tests.unit.fluxforge_etl_worker.test_work import KilledError, MortalStore
+from tests.unit.fluxforge_etl_worker.steps import KilledError
+from tests.unit.fluxforge_etl_worker.test_work import MortalStore
 
 FEED = FeedKey("orderbook", "BTC-USDT")
 

@@ -35,12 +35,9 @@ from tests.unit.fluxforge_etl_worker.samples import (
     trade,
     worker_on,
 )
+from tests.unit.fluxforge_etl_worker.steps import KilledError
 
 DATASETS = ["ticker", "trades", "orderbook/books", "orderbook/hf", "orderbook/bars", "coverage"]
-
-
-class KilledError(BaseException):
-    """The process dies here."""
 
 
 class MortalStore(Store):
@@ -140,46 +137,6 @@ def test_processing_twice_changes_nothing():
     assert {key: store.read(key) for key in store.keys("")} == before
     assert (first.forged, again.forged) == (True, False)
     assert again.rows == first.rows
-
-
-@pytest.mark.parametrize("after", [False, True])
-def test_killed_at_any_write_and_started_again_it_ends_the_same(after):
-    body = a_recording().body
-    reference = MemoryStore()
-    stored(reference, body)
-    worker_on(reference).process(LANE, SEGMENT)
-    lives = 0
-    while True:
-        store = MemoryStore()
-        stored(store, body)
-        mortal = MortalStore(store, lives, after=after)
-        try:
-            worker_on(mortal).process(LANE, SEGMENT)
-        except KilledError:
-            worker_on(store).process(LANE, SEGMENT)
-        else:
-            break
-        assert contents(store) == contents(reference), lives
-        assert list(store.keys(".tmp")) == [], lives
-        assert store.size(f"commits/{LANE}/{SEGMENT}.placed") is not None
-        lives += 1
-    assert lives >= 15  # quarantine, six parts written, commit, six placed, mark
-
-
-def test_of_two_workers_at_once_one_commits_and_no_row_is_there_twice():
-    store = MemoryStore()
-    stored(store, a_recording().body)
-    outcomes = []
-    threads = [
-        threading.Thread(target=lambda: outcomes.append(worker_on(store).process(LANE, SEGMENT))) for _ in range(4)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(outcomes) == 4
-    assert sum(outcome.forged for outcome in outcomes) == 1
-    assert len(dataset_rows(store, Dataset.TRADES)) == 39
 
 
 def test_a_commit_that_stands_is_kept_and_the_attempt_that_lost_takes_its_temps_away():
@@ -340,33 +297,6 @@ def test_the_data_goes_when_all_parts_are_placed_and_the_manifest_stays():
     assert store.size(f"raw/ready/ccxt/binance-0of1/{SEGMENT}.manifest.json") is not None
     again = deleting_worker(store).process(LANE, SEGMENT)
     assert (again.forged, again.rows, again.upkeep.raw_deleted) == (False, first.rows, 0)
-
-
-@pytest.mark.parametrize("after", [False, True])
-def test_killed_at_any_write_while_data_is_to_be_deleted_it_ends_the_same(after):
-    body = a_recording().body
-    reference = MemoryStore()
-    stored(reference, body)
-    deleting_worker(reference).process(LANE, SEGMENT)
-    lives = 0
-    while True:
-        store = MemoryStore()
-        stored(store, body)
-        try:
-            deleting_worker(MortalStore(store, lives, after=after)).process(LANE, SEGMENT)
-        except KilledError:
-            if store.size(RAW) is None:  # never before everything else stands
-                assert contents(store) == contents(reference), lives
-                assert store.size(f"commits/{LANE}/{SEGMENT}.placed") is not None
-            deleting_worker(store).process(LANE, SEGMENT)
-        else:
-            break
-        assert contents(store) == contents(reference), lives
-        assert sorted(key for key in store.keys("") if ".parquet" not in key) == sorted(
-            key for key in reference.keys("") if ".parquet" not in key
-        )
-        lives += 1
-    assert lives >= 16
 
 
 def test_data_stays_where_a_part_of_it_is_missing_that_once_was_placed():
