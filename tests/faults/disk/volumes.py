@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 _MIB = 2**20
+_PAGE_BYTES = 4096
 _SHUTDOWN = 0x8004587D
 _NO_LOG_FLUSH = 2
 _MARK = "fluxforge-fault-volume"
@@ -105,15 +106,17 @@ def tmpfs(folder: Path, *, size_mib: int) -> Iterator[Path]:
 
 
 def fill(folder: Path) -> Path:
-    """Take all room that is left with one file, and return it."""
+    """Take all room that is left with one file, without writing it, and return that."""
     ballast = folder / "ballast"
     with ballast.open("wb", buffering=0) as file:
-        for size_bytes in (_MIB, 4096):
+        size_bytes, step_bytes = 0, 1 << 34
+        while step_bytes >= _PAGE_BYTES:
             try:
-                while True:
-                    file.write(b"\0" * size_bytes)
+                os.posix_fallocate(file.fileno(), size_bytes, step_bytes)
             except OSError:
-                continue
+                step_bytes //= 2
+            else:
+                size_bytes += step_bytes
     return ballast
 
 
