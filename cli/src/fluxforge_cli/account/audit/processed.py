@@ -77,6 +77,8 @@ class _Comparison:
         self._named = named
         self._keeps_books = keeps_books
         self._account = account
+        self._committed = {FeedId(one.boot, one.channel, one.symbol): union(one.ranges) for one in commit.feeds}
+        self._rows = _rows(commit, segment.parts)
 
     def run(self) -> None:
         """Compare, and write down what was found."""
@@ -89,10 +91,10 @@ class _Comparison:
             self._compare_sealed()
         for part in self._commit.parts:
             self._compare_part(part, self._segment.parts.get(part.final_key, PartLook(None)))
-        for feed, ranges in self._committed().items():
+        for feed, ranges in self._committed.items():
             self._compare_rows(feed, ranges)
-        for feed, ranges in self._rows().items():
-            unknown = minus(ranges, self._committed().get(feed, NONE))
+        for feed, ranges in self._rows.items():
+            unknown = minus(ranges, self._committed.get(feed, NONE))
             self._find_ranges(Kind.UNKNOWN, feed, unknown, "in Parquet, and not in the commit")
 
     def _compare_counts(self) -> None:
@@ -106,7 +108,7 @@ class _Comparison:
 
     def _compare_sealed(self) -> None:
         """Hold what was read against what was sealed; what lacks must be in quarantine, line by line."""
-        sealed, committed = sealed_seqs(self._segment, self._named), self._committed()
+        sealed, committed = sealed_seqs(self._segment, self._named), self._committed
         lacking = {feed: minus(ranges, committed.get(feed, NONE)) for feed, ranges in sealed.items()}
         if sum(map(size, lacking.values())) > self._commit.quarantined:
             for feed, ranges in lacking.items():
@@ -144,7 +146,7 @@ class _Comparison:
         if feed.channel in self._commit.disabled_channels or (feed.channel == _BOOKS and self._books_are_off()):
             self._account.off += size(committed)
             return
-        rows = self._rows().get(feed, NONE)
+        rows = self._rows.get(feed, NONE)
         lacking = minus(committed, rows)
         if feed.channel in _ROW_PER_RECORD or self._lacks(feed.channel, feed.symbol):
             self._find_ranges(Kind.MISSING, feed, lacking, "committed, not in Parquet")
@@ -158,20 +160,10 @@ class _Comparison:
     def _books_are_off(self) -> bool:
         return not self._keeps_books and not any(channel_of(part.dataset) == _BOOKS for part in self._commit.parts)
 
-    def _committed(self) -> dict[FeedId, Ranges]:
-        return {FeedId(one.boot, one.channel, one.symbol): union(one.ranges) for one in self._commit.feeds}
-
     def _looks(self, channel: str) -> Iterator[PartLook]:
         for part in self._commit.parts:
             if channel_of(part.dataset) == channel:
                 yield self._segment.parts.get(part.final_key, PartLook(None))
-
-    def _rows(self) -> dict[FeedId, Ranges]:
-        found: dict[FeedId, Ranges] = {}
-        for part in self._commit.parts:
-            for feed, ranges in self._segment.parts.get(part.final_key, PartLook(None)).seqs.items():
-                found[feed] = union(found.get(feed, NONE), ranges)
-        return found
 
     def _lacks(self, channel: str, symbol: str | None) -> bool:
         """Return whether a part that could hold records of a feed is not there or cannot be trusted."""
@@ -187,6 +179,16 @@ class _Comparison:
 
     def _find_ranges(self, kind: Kind, feed: FeedId, ranges: Ranges, detail: str) -> None:
         self._account.findings += of_ranges(kind, self._lane, feed, ranges, f"{self._manifest.name}: {detail}")
+
+
+def _rows(commit: CommitRecord, parts: Mapping[str, PartLook]) -> dict[FeedId, Ranges]:
+    """Return the rows of all parts of a commit, by feed and boot."""
+    found: dict[FeedId, list[tuple[int, int]]] = {}
+    for part in commit.parts:
+        look = parts.get(part.final_key)
+        for feed, ranges in look.seqs.items() if look else ():
+            found.setdefault(feed, []).extend(ranges)
+    return {feed: union(ranges) for feed, ranges in found.items()}
 
 
 def _symbol_in(key: str) -> str | None:
