@@ -104,6 +104,7 @@ def hooked(loop: SimLoop, disks: dict[str, Disk]) -> Iterator[None]:
             stack.enter_context(mock.patch.object(os, name, _counted(loop, getattr(os, name))))
         stack.enter_context(mock.patch.object(os, "fsync", fsync))
         stack.enter_context(mock.patch.object(os, "open", _opening(loop, os.open)))
+        stack.enter_context(mock.patch.object(os, "close", _closing(os.close)))
         stack.enter_context(mock.patch.object(io, "open", _opening(loop, io.open)))
         stack.enter_context(
             mock.patch.object(local_files, "_renameat2", _counted(loop, local_files._renameat2)),
@@ -130,6 +131,21 @@ def _opening(loop: SimLoop, call: Callable[..., Any]) -> Callable[..., Any]:
                 loop.moment(process)
             elif process.is_dead:
                 raise KilledError
-        return call(path, mode, *arguments, **options)
+        opened = call(path, mode, *arguments, **options)
+        if process is not None and isinstance(opened, int):
+            process.descriptors.add(opened)
+        return opened
 
     return opening
+
+
+def _closing(call: Callable[[int], None]) -> Callable[[int], None]:
+    def closing(descriptor: int) -> None:
+        process = PROCESS.get()
+        if process is not None:
+            if process.is_dead:
+                raise KilledError
+            process.descriptors.discard(descriptor)
+        call(descriptor)
+
+    return closing

@@ -334,6 +334,7 @@ class Server:
         return {
             "name": consumer.name,
             "delivered": {"consumer_seq": consumer.delivered, "stream_seq": consumer.next_seq - 1},
+            "ack_floor": {"stream_seq": min(consumer.pending, default=consumer.next_seq) - 1},
             "num_ack_pending": len(consumer.pending),
             "num_pending": max(0, stream.last_seq - consumer.next_seq + 1),
         }

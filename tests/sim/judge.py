@@ -8,6 +8,7 @@ from pathlib import Path
 
 import orjson
 
+from fluxforge.domain.commit import CommitRecord
 from fluxforge.domain.control import Control, Event
 from fluxforge.domain.record import CONTROL_CHANNEL, read_data, read_envelope
 from fluxforge.domain.segment import Manifest
@@ -38,6 +39,8 @@ def judge(world: World) -> list[str]:
     strangers = {line.boot for line in lines} - {boot.id for boot in world.boots}
     wrong += [f"records of nobody: {strangers}"] if strangers else []
     wrong += _leftovers(world, found)
+    if world.scenario.workers:
+        wrong += _parts(world.data, found)
     return wrong
 
 
@@ -119,6 +122,33 @@ def _named(control: Control) -> list[tuple[str, int]]:
     if control.event is Event.REJECTED and control.scope:
         return [(control.scope.channel, int(detail["seq"] or 0))]
     return []
+
+
+def _parts(data: Path, found: Sequence[Manifest]) -> list[str]:
+    """Every segment is committed once, its parts hold its records and stand in their place; nothing is left beside."""
+    wrong = []
+    expected = set()
+    for manifest in found:
+        commits = sorted((data / "commits" / str(manifest.lane)).glob(f"{manifest.name}.*json"))
+        if not commits:
+            wrong.append(f"{manifest.name} is not committed")
+            continue
+        if not (data / "commits" / str(manifest.lane) / f"{manifest.name}.placed").exists():
+            wrong.append(f"{manifest.name} is not placed")
+        commit = CommitRecord.from_json(commits[-1].read_bytes())
+        expected |= {part.final_key for part in commit.parts}
+        bodies = [(data / part.final_key).read_bytes() for part in commit.parts if (data / part.final_key).exists()]
+        lines = [line for body in bodies for line in body.splitlines(keepends=True)]
+        if sorted(lines) != sorted(content(data, manifest).splitlines(keepends=True)):
+            wrong.append(f"the parts of {manifest.name} do not hold its records")
+    standing = {str(path.relative_to(data)) for path in data.glob("processed/**/*") if path.is_file()}
+    if standing != expected:
+        wrong.append(f"parts of nobody: {sorted(standing ^ expected)[:3]}")
+    if left := [path.name for path in data.glob(".tmp/*") if path.is_dir()]:
+        wrong.append(f"left in .tmp: {left}")
+    if dead := list(data.glob("dead/**/*.json")):
+        wrong.append(f"condemned: {[path.read_text()[:200] for path in dead]}")
+    return wrong
 
 
 def _leftovers(world: World, found: Sequence[Manifest]) -> list[str]:

@@ -9,15 +9,19 @@ import asyncio
 import contextlib
 import heapq
 import inspect
+import os
 import random
+import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from contextvars import ContextVar, copy_context
+from functools import partial
 from typing import Any
 
 STEP_S_MAX = 0.0002
 CALL_S_MAX = 0.002
 STEPS_MAX = 300_000
+PAUSES = 0.3
 
 
 class KilledError(BaseException):
@@ -41,11 +45,17 @@ class Process:
         self.parked: list[asyncio.Handle] = []
         self.on_death: list[Callable[[], object]] = []
         self.main: asyncio.Task[Any] | None = None
+        self.descriptors: set[int] = set()
         self.doomed_in: int | None = None
         """Moments (steps, and disk operations within them) until it dies; None: it lives."""
 
     def __repr__(self) -> str:
         return self.name
+
+    def close_files(self) -> None:
+        """Close what it has open, as the kernel does: its locks go with it."""
+        while self.descriptors:
+            outside(partial(os.close, self.descriptors.pop()))
 
 
 PROCESS: ContextVar[Process | None] = ContextVar("process", default=None)
@@ -70,17 +80,19 @@ class _Task(asyncio.Task):  # type: ignore[type-arg]
 class SimLoop(asyncio.BaseEventLoop):
     """Runs one handle at a time, chosen by `chance`: of a process in their order, or in any order (`is_shuffled`)."""
 
-    def __init__(self, chance: random.Random, *, is_shuffled: bool) -> None:
+    def __init__(self, chance: random.Random, *, is_shuffled: bool, is_interleaved: bool) -> None:
         super().__init__()
         self.chance = chance
         self.is_shuffled = is_shuffled
+        self.is_interleaved = is_interleaved
         self.now_s = 1.0
         self.steps = 0
         self.failures: list[str] = []
         self.kill: Callable[[Process], None] = lambda _: None
         self.trace: list[tuple[float, str, str]] | None = None
         self._numbers = 0
-        self._queues: dict[object, deque[Callable[[], None]]] = {}
+        self._executors: dict[object, _Executor] = {}
+        self._calls: dict[int, _Call] = {}
         self.set_exception_handler(self._on_exception)
 
     def time(self) -> float:
@@ -104,8 +116,18 @@ class SimLoop(asyncio.BaseEventLoop):
             process.doomed_in -= 1
             if process.doomed_in < 0:
                 self.kill(process)
+        call = self._calls.get(threading.get_ident())
+        if call is not None and not process.is_dead and self.chance.random() < PAUSES:
+            self._after_call(call.step)
+            call.pause()
         if process.is_dead:
             raise KilledError
+
+    def end_calls(self) -> None:
+        """Let the threads of dead processes find out that they are."""
+        for call in tuple(self._calls.values()):
+            while not call.is_over:
+                call.step()
 
     def resume(self, process: Process) -> None:
         """Continue a stopped process: everything that became due meanwhile is due now."""
@@ -123,28 +145,45 @@ class SimLoop(asyncio.BaseEventLoop):
         return task
 
     def run_in_executor(self, executor: object, func: Any, *args: Any) -> Any:
-        """Run a blocking call inline as one step, later; calls of one executor in their order."""
+        """Run a blocking call later: inline as one step, or step by step in a thread; of one executor in their order."""
         process = PROCESS.get()
         if process is not None and process.is_dead:
             raise KilledError
         future = self.create_future()
 
-        def give(settle: Callable[[Any], None], value: Any) -> None:
-            if not future.done():
-                settle(value)
-
-        def call() -> None:
+        def work() -> None:
             try:
                 answer = func(*args)
             except Exception as error:  # noqa: BLE001 - it is the caller's
-                self.call_later(self.chance.random() * CALL_S_MAX, give, future.set_exception, error)
+                self._after_call(_settle, future.set_exception, future, error)
             else:
-                self.call_later(self.chance.random() * CALL_S_MAX, give, future.set_result, answer)
+                self._after_call(_settle, future.set_result, future, answer)
 
-        queue: deque[Callable[[], None]] = deque() if executor is None else self._queues.setdefault(executor, deque())
-        queue.append(call)
-        self.call_later(self.chance.random() * CALL_S_MAX, _next_of, queue)
+        lane = _Executor() if executor is None else self._executors.setdefault(executor, _Executor())
+        lane.waiting.append(work)
+        self._after_call(self._begin_call, lane)
         return future
+
+    def _after_call(self, act: Callable[..., None], *arguments: Any) -> None:
+        self.call_later(self.chance.random() * CALL_S_MAX, act, *arguments)
+
+    def _begin_call(self, lane: "_Executor") -> None:
+        if lane.is_busy or not lane.waiting:
+            return  # whoever keeps it busy begins the next
+        work = lane.waiting.popleft()
+        lane.is_busy = True
+
+        def whole() -> None:
+            work()
+            lane.is_busy = False
+            if lane.waiting:
+                self._after_call(self._begin_call, lane)
+
+        if self.is_interleaved:
+            call = _Call(whole, self._calls)
+            call.step()
+        else:
+            whole()
 
     def _run_once(self) -> None:
         self._take_due()
@@ -209,19 +248,64 @@ class SimLoop(asyncio.BaseEventLoop):
         """Cancelled timers are dropped when they come up."""
 
 
-def _next_of(queue: deque[Callable[[], None]]) -> None:
-    queue.popleft()()
+class _Executor:
+    """What one thread has to do, one call after the other."""
+
+    def __init__(self) -> None:
+        self.waiting: deque[Callable[[], None]] = deque()
+        self.is_busy = False
+
+
+class _Call:
+    """A blocking call in a thread that moves only while the loop stands still: they take turns."""
+
+    def __init__(self, work: Callable[[], None], calls: dict[int, "_Call"]) -> None:
+        self.is_over = False
+        self._work = work
+        self._calls = calls
+        self._go = threading.Semaphore(0)
+        self._back = threading.Semaphore(0)
+        threading.Thread(target=copy_context().run, args=(self._run,), daemon=True).start()
+
+    def step(self) -> None:
+        """Let the thread go on until it pauses or ends; called by the loop."""
+        self._go.release()
+        self._back.acquire()
+
+    def pause(self) -> None:
+        """Give the turn back; called by the thread."""
+        self._back.release()
+        self._go.acquire()
+
+    def _run(self) -> None:
+        self._go.acquire()
+        self._calls[threading.get_ident()] = self
+        try:
+            with contextlib.suppress(KilledError):
+                self._work()
+        finally:
+            del self._calls[threading.get_ident()]
+            self.is_over = True
+            self._back.release()
+
+
+def _settle(settle: Callable[[Any], None], future: asyncio.Future[Any], value: Any) -> None:
+    if not future.done():
+        settle(value)
 
 
 @contextlib.contextmanager
-def simulated(chance: random.Random, *, is_shuffled: bool, processes: list[Process]) -> Iterator[SimLoop]:
+def simulated(
+    chance: random.Random, *, is_shuffled: bool, is_interleaved: bool, processes: list[Process]
+) -> Iterator[SimLoop]:
     """Give a loop, and bury what is left of every process at the end."""
-    loop = SimLoop(chance, is_shuffled=is_shuffled)
+    loop = SimLoop(chance, is_shuffled=is_shuffled, is_interleaved=is_interleaved)
     try:
         yield loop
     finally:
         for process in processes:
             process.is_dead = True
+        loop.end_calls()
         for process in processes:
             for task in process.tasks:
                 task._log_destroy_pending = False  # type: ignore[attr-defined]

@@ -26,6 +26,7 @@ SCENARIOS: Final[Mapping[str, Mapping[str, Any]]] = {
     },
     "two segmenters, one of them a zombie at times": {"segmenters": 2, "stops": 0.15, "kills": 0.1},
     "clocks step and consumers vanish": {"clock_steps": 0.3, "consumer_losses": 0.2, "kills": 0.1},
+    "two workers, one of them a zombie at times": {"workers": 2, "kills": 0.4, "stops": 0.15, "power_cuts": 0.1},
     "everything at once": {
         "kills": 0.2,
         "power_cuts": 0.1,
@@ -37,6 +38,7 @@ SCENARIOS: Final[Mapping[str, Mapping[str, Any]]] = {
         "lost": 0.005,
         "late": 0.005,
         "segmenters": 2,
+        "workers": 1,
         "spool_bytes": 30_000,
     },
 }
@@ -54,5 +56,6 @@ def scenario(name: str, seed: int) -> Scenario:
         "window_blocks": chance.choice((1, 2, 8)),
         "waiting_records": chance.choice((10, 40)),
         "is_shuffled": chance.random() < 0.5,
+        "is_interleaved": chance.random() < 0.5,
     }
     return replace(Scenario(), **{**common, **SCENARIOS[name]})

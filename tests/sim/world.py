@@ -38,13 +38,18 @@ from fluxforge_collector.collector import Collector
 from fluxforge_collector.events import CollectorEvents
 from fluxforge_collector.settings import CollectorSettings, Limits, SpoolSettings, VenueSettings
 from fluxforge_collector.source import Sink
+from fluxforge_etl_worker.consume import EtlService
+from fluxforge_etl_worker.events import EtlEvents
+from fluxforge_etl_worker.work import Worker
 from fluxforge_segmenter.events import SegmenterEvents
 from fluxforge_segmenter.service import Ports, Segmenter
 from fluxforge_segmenter.settings import SegmenterSettings
 from tests.sim.connection import SimConnection, Weather
 from tests.sim.disk import Disk, hooked
+from tests.sim.forge import tiny_parts
 from tests.sim.jetstream import EPOCH_NS, Server
 from tests.sim.loop import PROCESS, HungError, Process, SimLoop, outside, simulated
+from tests.unit.fluxforge_etl_worker.samples import OPTIONS
 
 LANE = Lane("ccxt", "binance", "0of1")
 BOOK = Feed("ccxt", "binance", "orderbook", "BTC/USDT")
@@ -82,7 +87,9 @@ class Scenario:
     window_blocks: int = 8
     waiting_records: int = 40
     spool_bytes: int = 10**6
+    workers: int = 0
     is_shuffled: bool = True
+    is_interleaved: bool = True
 
 
 class HostClock(Clock):
@@ -195,6 +202,7 @@ class World:
         self.roles = [
             Role("collector", CAPTURE, self._collect),
             *(Role(f"segmenter{n}", STORAGE, self._segment) for n in range(scenario.segmenters)),
+            *(Role(f"worker{n}", STORAGE, self._forge) for n in range(scenario.workers)),
         ]
         loop.kill = self.kill
         self.options = BusOptions(servers=(), lane_max_bytes=scenario.lane_max_bytes)
@@ -230,7 +238,7 @@ class World:
                 window_blocks=scenario.window_blocks,
                 waiting_records_max=scenario.waiting_records,
             ),
-            spool=SpoolSettings(self.disks[CAPTURE].root / "spool", scenario.spool_bytes),
+            spool=SpoolSettings(self.disks[CAPTURE].root / "scratch" / "spool" / str(LANE), scenario.spool_bytes),
         )
         market = Market(self.loop, scenario.records_per_s)
         id_ = self.chance.randbytes(4).hex()
@@ -264,6 +272,14 @@ class World:
         role.segmenter = Segmenter(settings, ports, SegmenterEvents(CollectorRegistry()), role.shutdown)
         await role.segmenter.run()
 
+    async def _forge(self, role: Role, process: Process) -> None:
+        store = LocalStore(self.data)
+        store.probe()
+        worker = Worker(store, store, OPTIONS, self.clocks[STORAGE])
+        role.shutdown = Shutdown()
+        events = EtlEvents(CollectorRegistry())
+        await EtlService(worker, self._bus(process), events, role.shutdown, instance=role.name).run()
+
     # What happens to processes
 
     def kill(self, process: Process) -> None:
@@ -283,6 +299,7 @@ class World:
 
     def _bury(self, process: Process) -> None:
         process.is_dead = True
+        process.close_files()
         if connection := self.connections.pop(process, None):
             connection.die()
 
@@ -333,9 +350,10 @@ class World:
         collectors = [role for role in self.roles if role.host == CAPTURE]
         await self._until(lambda: all(_is_capturing(role) for role in collectors), "collectors to capture again")
         await self._end(collectors)
-        segmenters = [role for role in self.roles if role.host == STORAGE]
+        segmenters = [role for role in self.roles if role.name.startswith("segmenter")]
         await self._until(lambda: any(_is_sealing(role) for role in segmenters), "a segmenter to hold the lane again")
         await self._end(segmenters)
+        await self._end([role for role in self.roles if role.name.startswith("worker")])
         self.faults["recovered_ms"] = int((self.loop.now_s - begin_s) * 1000)
 
     def heal(self) -> None:
@@ -371,13 +389,16 @@ class World:
             await asyncio.sleep(0.2)
 
 
+def _is_alive(role: Role) -> bool:
+    return role.process is not None and not role.process.is_dead
+
+
 def _is_capturing(role: Role) -> bool:
-    return role.boot is not None and role.boot.captured.get("orderbook", 0) >= 1
+    return _is_alive(role) and role.boot is not None and role.boot.captured.get("orderbook", 0) >= 1
 
 
 def _is_sealing(role: Role) -> bool:
-    is_alive = role.process is not None and not role.process.is_dead
-    return is_alive and role.segmenter is not None and role.segmenter.is_ready
+    return _is_alive(role) and role.segmenter is not None and role.segmenter.is_ready
 
 
 def _failure_of(task: asyncio.Task[Any]) -> str | None:
@@ -414,7 +435,15 @@ def world_of(scenario: Scenario, seed: int) -> Iterator[World]:
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         stack.enter_context(silence())
-        loop = stack.enter_context(simulated(chance, is_shuffled=scenario.is_shuffled, processes=processes))
+        loop = stack.enter_context(
+            simulated(
+                chance,
+                is_shuffled=scenario.is_shuffled,
+                is_interleaved=scenario.is_interleaved,
+                processes=processes,
+            )
+        )
+        stack.enter_context(tiny_parts())
         stack.enter_context(mock.patch.object(random, "random", chance.random))
         stack.enter_context(mock.patch.object(secrets, "token_hex", lambda count=8: chance.randbytes(count).hex()))
         disks: dict[str, Disk] = {}
