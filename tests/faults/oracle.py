@@ -93,7 +93,7 @@ def judged(root: Path, made: dict[Life, Produced], exchanges: tuple[str, ...]) -
     holes = _holes(database, root)
     for life in sorted({*made, *stored}):
         exchange, boot, channel, symbol = life
-        seqs = [max(found)[0] for other, found in stored.items() if other[:2] == (exchange, boot)]
+        seqs = [max(found)[0] for other, found in stored.items() if found and other[:2] == (exchange, boot)]
         _account(verdict, life, made.get(life), stored[life], holes[exchange, channel, symbol], max(seqs, default=0))
     return verdict
 

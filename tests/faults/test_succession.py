@@ -34,6 +34,16 @@ async def owner(plant: Plant, lane: Lane) -> str | None:
     return found.state.owner if found else None
 
 
+async def until_written(plant: Plant, lane: Lane) -> None:
+    """Wait until a lane's stream has grown."""
+    before = await plant.stream_end(lane)
+
+    async def has_grown() -> bool:
+        return await plant.stream_end(lane) > before
+
+    await plant.until(has_grown)
+
+
 async def until_owned(plant: Plant, lane: Lane, *, other_than: str | None = None) -> float:
     async def is_owned() -> bool:
         return await owner(plant, lane) not in {None, other_than}
@@ -147,6 +157,7 @@ async def test_of_two_collectors_one_works_and_a_sleeper_is_refused(
     takeovers_s, rounds = [], runs(bounded=1, full=20)
     async with running_plant(tmp_path, numbered(tmp_path, "steady"), **SECTIONS) as plant:
         plant.is_supervised = True
+        (lane,) = plant.lanes
         for service in (plant.segmenter(), plant.etl()):
             await service.start()
         # Two hosts have two disks.
@@ -167,6 +178,7 @@ async def test_of_two_collectors_one_works_and_a_sleeper_is_refused(
             active.signal(signal.SIGSTOP)
             assert await standby.until_logged((b'"lane.joined"',)), standby.tail()
             takeovers_s.append(time.monotonic() - begin)
+            await until_written(plant, lane)  # before that the sleeper's next block would be the one that is taken
             active.signal(signal.SIGCONT)
             assert active.process is not None
             code = await asyncio.wait_for(active.process.wait(), EXIT_S)
