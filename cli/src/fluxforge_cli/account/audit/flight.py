@@ -14,8 +14,10 @@ from fluxforge.domain.errors import (
     ConfigurationError,
     DurabilityError,
     FatalError,
+    LaneBrokenError,
     NameRefusedError,
     RecordError,
+    SequenceGoneError,
 )
 from fluxforge.domain.lane import Lane
 from fluxforge.domain.lane_state import LaneState
@@ -35,8 +37,8 @@ _UNDECIDED: Final = "undecided-*"
 
 
 @dataclass(slots=True)
-class _Seen:
-    """What of one lane was seen, block by block."""
+class Seen:
+    """What of one lane was seen, block by block; `aside` are blocks that nobody will send."""
 
     seqs: dict[FeedId, list[tuple[int, int]]] = field(default_factory=dict)
     aside: dict[FeedId, list[tuple[int, int]]] = field(default_factory=dict)
@@ -69,9 +71,9 @@ class Flight:
 
 async def in_flight(settings: Settings) -> Flight:
     """Return what stands in spools and on the bus and is not sealed yet: spools first, since their blocks move on."""
-    seen: dict[Lane, _Seen] = {}
+    seen: dict[Lane, Seen] = {}
     spools = settings.ingestion.spool_dir or settings.storage.scratch_dir / "spool"
-    has_spools = await asyncio.to_thread(_look_at_spools, spools, seen)
+    has_spools = await asyncio.to_thread(look_at_spools, spools, seen)
     flight = Flight(spool=has_spools)
     try:
         async with asyncio.timeout(_CONNECT_S):
@@ -80,7 +82,7 @@ async def in_flight(settings: Settings) -> Flight:
         bus = None
     if bus is not None:
         try:
-            await _look_at_bus(bus, seen)
+            await look_at_bus(bus, seen)
             flight = replace(flight, bus=True)
         except (BusUnavailableError, FatalError):
             pass  # it went away: what was seen so far is in flight all the same
@@ -99,9 +101,10 @@ async def _connect(settings: Settings) -> Bus | None:
     return await connect(BusOptions.from_settings(nats), name="fluxforge-audit")
 
 
-async def _look_at_bus(bus: Bus, seen: dict[Lane, _Seen]) -> None:
+async def look_at_bus(bus: Bus, seen: dict[Lane, Seen]) -> None:
+    """Take in what stands in every lane's streams beyond what is sealed, and the seal on its way."""
     for lane in sorted({*await bus.states.lanes(), *await bus.streams.lanes()}):
-        one = seen.setdefault(lane, _Seen())
+        one = seen.setdefault(lane, Seen())
         versioned = await bus.states.get(lane)
         state = versioned.state if versioned else LaneState()
         for epoch in await bus.streams.epochs(lane):
@@ -113,22 +116,27 @@ async def _look_at_bus(bus: Bus, seen: dict[Lane, _Seen]) -> None:
         one.is_known = versioned is not None
 
 
-async def _read(bus: Bus, lane: Lane, epoch: int, first: int, last: int, seen: _Seen) -> None:
-    reader = bus.reader(lane, epoch, from_seq=first)
-    try:
-        reached = first - 1
-        while reached < last:
-            blocks = await reader.fetch(blocks_max=_BLOCKS_MAX, wait_s=_WAIT_S)
-            if not blocks:
-                return
-            for stored in blocks:
-                seen.add(stored.block)
-            reached = blocks[-1].stream_seq
-    finally:
-        await reader.close()
+async def _read(bus: Bus, lane: Lane, epoch: int, first: int, last: int, seen: Seen) -> None:
+    while first <= last:
+        reader = bus.reader(lane, epoch, from_seq=first)
+        try:
+            while first <= last:
+                blocks = await reader.fetch(blocks_max=_BLOCKS_MAX, wait_s=_WAIT_S)
+                if not blocks:
+                    return
+                for stored in blocks:
+                    seen.add(stored.block)
+                first = blocks[-1].stream_seq + 1
+        except SequenceGoneError as error:  # its segmenter will name it
+            first = error.last + 1
+        except LaneBrokenError:  # its segmenter opens another epoch
+            return
+        finally:
+            await reader.close()
 
 
-def _look_at_spools(root: Path, seen: dict[Lane, _Seen]) -> bool:
+def look_at_spools(root: Path, seen: dict[Lane, Seen]) -> bool:
+    """Take in every spool below a directory; return whether there is such a directory."""
     if not root.is_dir():
         return False
     for folder in sorted(root.iterdir()):
@@ -136,14 +144,14 @@ def _look_at_spools(root: Path, seen: dict[Lane, _Seen]) -> bool:
             lane = Lane.parse(folder.name)
         except NameRefusedError:
             continue
-        one = seen.setdefault(lane, _Seen())
+        one = seen.setdefault(lane, Seen())
         _add(one, spooled_blocks(folder), aside=False)
         for undecided in sorted(folder.glob(_UNDECIDED)):
             _add(one, spooled_blocks(undecided), aside=True)
     return True
 
 
-def _add(seen: _Seen, blocks: Iterable[Block], *, aside: bool) -> None:
+def _add(seen: Seen, blocks: Iterable[Block], *, aside: bool) -> None:
     try:
         for block in blocks:
             seen.add(block, aside=aside)
