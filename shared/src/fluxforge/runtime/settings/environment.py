@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 from typing_extensions import override
 
 from fluxforge.domain.errors import ConfigurationError
-from fluxforge.runtime.settings.keys import below, named_keys, nearest_key, unwrapped
+from fluxforge.runtime.settings.keys import below, holds_secret, named_keys, nearest_key, unwrapped
 
 PREFIX: Final = "FLUXFORGE__"
 _DELIMITER: Final = "__"
@@ -108,9 +108,8 @@ def _value(name: str, text: str, annotation: Any) -> Any:
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ConfigurationError(
-            f"environment variable {name}: expected JSON or a plain value, was {text!r}"
-        ) from error
+        was = "" if holds_secret(annotation) else f", was {text!r}"
+        raise ConfigurationError(f"environment variable {name}: expected JSON or a plain value{was}") from error
     if get_origin(kind) is tuple and isinstance(value, str):
         return [item.strip() for item in value.split(",")]
     return value

@@ -7,7 +7,7 @@ from pydantic_core import ErrorDetails
 
 from fluxforge.runtime.settings.document import Document
 from fluxforge.runtime.settings.environment import variable_name, variable_set
-from fluxforge.runtime.settings.keys import is_group, nearest_key
+from fluxforge.runtime.settings.keys import holds_secret, is_group, nearest_key
 
 _EXPECTED: Final = {
     "int_type": "an integer",
@@ -54,7 +54,7 @@ def _place(path: tuple[str, ...], document: Document) -> str:
 
 def _what(detail: ErrorDetails, path: tuple[str, ...], root: type[BaseModel]) -> str:
     kind = detail["type"]
-    value = detail["input"]
+    value = _Hidden() if holds_secret(root, path) else detail["input"]
     if kind == "extra_forbidden" or "[key]" in detail["loc"]:
         nearest = nearest_key(root, path)
         return f"unknown key; nearest is {nearest}" if nearest else "unknown key"
@@ -86,7 +86,13 @@ def _with_value(message: str, value: Any) -> str:
     return f"{message}, was {_shown(value)}"
 
 
+class _Hidden:
+    """Stands for a value that is a secret, or a group that may hold one."""
+
+
 def _shown(value: Any) -> str:
+    if isinstance(value, _Hidden):
+        return "a value that is not shown, as it may be secret"
     if value is None:
         return "nothing"
     text = repr(value)

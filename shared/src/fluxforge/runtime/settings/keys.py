@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from enum import StrEnum
 from typing import Annotated, Any, Final, TypeGuard, Union, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 
 _SAME: Final = 0.8
 _NEAR: Final = 0.6
@@ -45,13 +45,26 @@ def below(annotation: Any, key: str) -> Any:
     return kind.model_fields[key].annotation if is_group(kind) else get_args(kind)[1]
 
 
+def holds_secret(annotation: Any, path: Sequence[str] = ()) -> bool:
+    """Return whether what stands at a path, or anything below it, is a secret."""
+    for key in path:
+        names = named_keys(annotation)
+        if names is None or (names and key not in names):
+            break
+        annotation = below(annotation, key)
+    kind = unwrapped(annotation)
+    return kind is SecretStr or any(holds_secret(below(kind, name)) for name in _names_below(kind))
+
+
+def _names_below(annotation: Any) -> tuple[str, ...]:
+    names = named_keys(annotation)
+    return () if names is None else names or ("*",)
+
+
 def all_paths(annotation: Any, prefix: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     """Return the path of every key below an annotation, groups included; free names stand as `*`."""
-    names = named_keys(annotation)
-    if names is None:
-        return []
     paths = []
-    for name in names or ("*",):
+    for name in _names_below(annotation):
         path = (*prefix, name)
         paths += [path, *all_paths(below(annotation, name), path)]
     return paths

@@ -98,10 +98,19 @@ class TlsSettings(Group):
     key_file: Path | None = None
 
 
+def _without_credentials(servers: tuple[str, ...]) -> tuple[str, ...]:
+    if any("@" in server for server in servers):
+        raise ValueError(
+            "expected addresses alone, such as nats://10.0.0.5:4222; user and password belong into the file that "
+            "nats.credentials_file names, which nothing prints"
+        )
+    return servers
+
+
 class NatsSettings(Group):
     """The bus. `servers` empty: an embedded server of our own."""
 
-    servers: tuple[str, ...] = ()
+    servers: Annotated[tuple[str, ...], AfterValidator(_without_credentials)] = ()
     credentials_file: Path | None = None
     tls: TlsSettings = TlsSettings()
     stream_replicas: Literal[1, 3, 5] = 1

@@ -154,3 +154,25 @@ def test_secrets_are_masked_wherever_settings_are_printed(tmp_path: Path) -> Non
     assert settings.ccxt.exchanges["kraken"].api_key.get_secret_value() == "hunter2"
     for text in (repr(settings), str(settings), settings.model_dump_json()):
         assert "hunter" not in text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ccxt: {exchanges: {kraken: {api_key: [canary]}}}",
+        "ccxt: {exchanges: {kraken: {api_secret: {canary: canary}}}}",
+        "ccxt: {exchanges: {kraken: [{api_key: canary}]}}",
+        "ccxt: {exchanges: canary}",
+        "storage: {ingestion_storage: {s3: {bucket: b, secret_access_key: [canary]}}}",
+        "nats: {servers: ['nats://user:canary@10.0.0.5:4222']}",
+    ],
+)
+def test_a_refusal_shows_no_value_that_may_be_secret(tmp_path: Path, text: str) -> None:
+    assert "canary" not in refusal(tmp_path, text)
+
+
+def test_a_refused_variable_shows_no_value_that_may_be_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLUXFORGE__CCXT__EXCHANGES", '{"kraken": canary')
+    with pytest.raises(ConfigurationError, match="expected JSON or a plain value$") as refused:
+        load(None)
+    assert "canary" not in str(refused.value)
