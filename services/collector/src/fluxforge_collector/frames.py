@@ -29,6 +29,8 @@ def unframe(data: bytes, offset: int) -> tuple[Block, int] | None:
     if offset + _FRAME.size > len(data):
         return None
     headers_size, payload_size, checksum = _FRAME.unpack_from(data, offset)
+    if not headers_size:
+        return None  # zeros, which a crash may leave behind the last block, have the checksum of nothing
     begin = offset + _FRAME.size
     middle, end = begin + headers_size, begin + headers_size + payload_size
     if end > len(data) or zlib.crc32(data[begin:end]) != checksum:
