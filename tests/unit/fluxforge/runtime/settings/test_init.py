@@ -173,6 +173,6 @@ def test_a_refusal_shows_no_value_that_may_be_secret(tmp_path: Path, text: str) 
 
 def test_a_refused_variable_shows_no_value_that_may_be_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLUXFORGE__CCXT__EXCHANGES", '{"kraken": canary')
-    with pytest.raises(ConfigurationError, match="expected JSON or a plain value$") as refused:
+    with pytest.raises(ConfigurationError, match=r"expected JSON or a plain value$") as refused:
         load(None)
     assert "canary" not in str(refused.value)
