@@ -6,12 +6,14 @@ import os
 import random
 import signal
 
+import nats
 import pytest
 
 from fluxforge.adapters.jetstream import connect
-from fluxforge.domain.errors import BlocksLostError, FencedError, LaneMovedError
+from fluxforge.domain.errors import BlocksLostError, BlockTooLargeError, FencedError, LaneMovedError
 from tests.contract.bus_world import LANE, block, eventually, publish_all, read_up_to
 from tests.fault_proxy import fault_proxy
+from tests.servers import MAX_PAYLOAD
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -179,3 +181,78 @@ async def test_a_stream_that_ends_stops_the_lane_and_keeps_the_window(bus, end):
     with pytest.raises(LaneMovedError, match="does not exist" if end == "deleted" else "is sealed"):
         await publisher.failed()
     assert [each.id.n for each in publisher.unacked] == [2]
+
+
+async def test_acknowledgements_that_overtake_the_answer_about_the_stream_are_believed(nats_server, bus, monkeypatch):
+    publisher = await bus.publisher(LANE, 1, after=None, window_blocks=16)
+    await publish_all(publisher, [block(1), block(2)])
+    asked, go_on = asyncio.Event(), asyncio.Event()
+    ask = publisher._api.message
+
+    async def answer_late(stream, query):
+        answer = await ask(stream, query)
+        asked.set()
+        await go_on.wait()
+        return answer
+
+    monkeypatch.setattr(publisher._api, "message", answer_late)
+    publisher._stumble(0)
+    await asked.wait()  # the answer says that the stream ends with 2
+    for n in range(3, 6):
+        await publisher.publish(block(n))  # not sent: the attempt has ended
+    client = await nats.connect(nats_server.url)
+    for entry in publisher._window:  # what an attempt before had on its way arrives, and is acknowledged, only now
+        headers = {**entry.headers, "Nats-Expected-Last-Sequence": str(entry.seq - 1)}
+        await client.publish(LANE.subject(1), entry.block.payload, f"{publisher._inbox}.0.{entry.seq}", headers)
+    await eventually(lambda: publisher.acked.n == 5)
+    go_on.set()
+    await publish_all(publisher, [block(6)])
+    assert await stored_ns(bus) == list(range(1, 7))
+    await client.close()
+
+
+@pytest.mark.parametrize("count", [1, 3])
+async def test_a_block_of_exactly_the_largest_size_is_stored_and_one_more_byte_is_never_sent(options, count):
+    bus = await connect(options, name="large")
+    await bus.streams.create(LANE, 1)
+    publisher = await bus.publisher(LANE, 1, after=None, window_blocks=16)
+    await publish_all(publisher, [block(n) for n in range(1, count + 1)])
+
+    def of_size(size):
+        return block(count + 1, payload=b"x" * size)
+
+    size = MAX_PAYLOAD
+    while True:
+        try:
+            publisher._check_size(of_size(size), of_size(size).headers())
+            break
+        except BlockTooLargeError as error:
+            size -= error.size_bytes - error.size_bytes_max
+    with pytest.raises(BlockTooLargeError):
+        await publisher.publish(of_size(size + 1))
+    assert not publisher.unacked
+    await publish_all(publisher, [of_size(size)])
+    last = await bus.streams.last(LANE, 1)
+    assert (last.stream_seq, len(last.block.payload)) == (count + 1, size)
+    assert bus._connection.client.stats["reconnects"] == 0
+    assert MAX_PAYLOAD - size < 1000  # the guard takes no more than the headers need
+    await bus.close()
+
+
+@pytest.mark.parametrize("end", ["newer epoch", "short of what is sealed"])
+async def test_a_lane_that_went_on_without_us_is_found_out_before_anything_is_published(nats_server, bus, end):
+    publisher = await bus.publisher(LANE, 1, after=None, window_blocks=16)
+    await publish_all(publisher, [block(n) for n in range(1, 4)])
+    await bus.states.create(LANE)
+    found = await bus.states.get(LANE)
+    changes = {"epoch": 2} if end == "newer epoch" else {"epoch": 1, "sealed_seq": 4}
+    await bus.states.update(LANE, dataclasses.replace(found.state, **changes), found.revision)
+    os.kill(nats_server.pid, signal.SIGKILL)
+    await eventually(lambda: not bus.connected)
+    await publisher.publish(block(4))
+    await nats_server.start()
+    with pytest.raises(LaneMovedError):
+        await publisher.failed()
+    await eventually(lambda: bus.connected)
+    assert (await bus.streams.info(LANE, 1)).last_seq == 3
+    assert [each.id.n for each in publisher.unacked] == [4]

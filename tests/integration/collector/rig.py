@@ -92,10 +92,10 @@ class Rig:
 
     @asynccontextmanager
     async def collector_process(
-        self, exchange: str, port: int, channels: dict[str, Any]
+        self, exchange: str, port: int, channels: dict[str, Any], **sections: Any
     ) -> AsyncIterator[tuple["Running", Process]]:
         """Run a collector as a process, on a lane whose stream is opened for it; killed at the end if it still runs."""
-        config = self.configure(exchange, port, channels)
+        config = self.configure(exchange, port, channels, **sections)
         running = Running(self, Lane("ccxt", exchange, "0of1"), self.data / "collector.log")
         with running.log_path.open("ab") as log:
             process = await asyncio.create_subprocess_exec(
