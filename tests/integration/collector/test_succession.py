@@ -49,18 +49,32 @@ async def short_lease(rig: Rig) -> dict[str, Any]:
     return {"nats": {"servers": [rig.server.url], "lease_ttl_seconds": TTL_S}}
 
 
-async def test_a_bus_that_lost_its_whole_store_is_gone_on_with_and_what_it_lost_is_named_exactly(rig: Rig) -> None:
+@pytest.mark.parametrize("left", ["nothing", "an older copy"])
+async def test_a_bus_that_lost_acknowledged_blocks_is_gone_on_with_and_they_are_named_exactly(
+    rig: Rig, left: str
+) -> None:
+    store, copy = rig.data / "nats" / "jetstream", rig.data / "copy"
     async with AsyncExitStack() as stack:
         simulator = await stack.enter_async_context(Simulator(SimulateOptions(exchange="binance", pace=LIVELY)))
         async with rig.collector("binance", simulator.port, all_channels("binance", "BTC")) as running:
+            if left == "an older copy":
+                await running.until(lambda lines: len(lines) > 30)
+                await rig.server.stop()
+                shutil.copytree(store, copy)
+                await rig.server.start()
+                await until(lambda: rig.bus.connected)
             await running.until(lambda lines: len(lines) > 100)
             await rig.server.stop()
-            shutil.rmtree(rig.data / "nats" / "jetstream")
+            shutil.rmtree(store)
+            if copy.exists():
+                shutil.copytree(copy, store)
             await rig.server.start()
-            await provision(BusOptions(servers=(rig.server.url,)))
             await until(lambda: rig.bus.connected)
+            await provision(BusOptions(servers=(rig.server.url,)))
             await rig.open_lane(running)
-            await running.until(lambda lines: len(events_of(lines, "resynced")) > 0 and len(lines) > 60)
+            await running.until(lambda lines: events_of(lines, "dropped"))
+            found = len(await rig.lines(running.lane))
+            await running.until(lambda lines: len(lines) > found + 60)
             status = await running.stop()
             lines = await rig.lines(running.lane)
     standing, named = seqs_of(lines), named_seqs(lines)
