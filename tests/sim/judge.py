@@ -31,11 +31,13 @@ def judge(world: World) -> list[str]:
     """Return what is wrong, as sentences; nothing when all is well."""
     found = manifests(world.data, LANE)
     wrong = list(world.loop.failures)
-    wrong += _chain(world.data, found)
+    is_forgetful = world.scenario.is_forgetful
+    wrong += _chain(world.data, found, is_forgetful=is_forgetful)
     lines = [line for manifest in found for line in _lines(content(world.data, manifest))]
     wrong += _order(lines)
     for boot in world.boots:
-        wrong += _account(boot, [line for line in lines if line.boot == boot.id])
+        own = [line for line in lines if line.boot == boot.id]
+        wrong += _account_of_the_rest(boot, own, lines) if is_forgetful else _account(boot, own)
     strangers = {line.boot for line in lines} - {boot.id for boot in world.boots}
     wrong += [f"records of nobody: {strangers}"] if strangers else []
     wrong += _leftovers(world, found)
@@ -53,7 +55,7 @@ def _lines(body: bytes) -> list[Line]:
     return lines
 
 
-def _chain(data: Path, found: Sequence[Manifest]) -> list[str]:
+def _chain(data: Path, found: Sequence[Manifest], *, is_forgetful: bool) -> list[str]:
     """Each segment goes on exactly where the one before it ended, and is what its manifest says."""
     wrong = []
     before: Manifest | None = None
@@ -64,10 +66,10 @@ def _chain(data: Path, found: Sequence[Manifest]) -> list[str]:
         counts = (body.count(b"\n"), sum(feed.count for feed in manifest.feeds))
         if counts != (manifest.records, manifest.records):
             wrong.append(f"{manifest.name} holds {counts} records, its manifest says {manifest.records}")
-        if manifest.holes:
+        if manifest.holes and not is_forgetful:
             wrong.append(f"{manifest.name} has holes {manifest.holes}")
         expected = (before.epoch, before.last + 1) if before else (1, 1)
-        if (manifest.epoch, manifest.first) != expected:
+        if (manifest.epoch, manifest.first) != expected and not is_forgetful:
             wrong.append(f"{manifest.name} begins at {(manifest.epoch, manifest.first)}, expected {expected}")
         if (manifest.previous.name if manifest.previous else None) != (before.name if before else None):
             wrong.append(f"{manifest.name} follows {manifest.previous}, expected {before and before.name}")
@@ -112,13 +114,31 @@ def _account(boot: Boot, lines: Sequence[Line]) -> list[str]:
     return wrong
 
 
+def _account_of_the_rest(boot: Boot, own: Sequence[Line], lines: Sequence[Line]) -> list[str]:
+    """Where the bus lost what it acknowledged: what is missing before the end of a boot is named, by seqs or time."""
+    wrong = []
+    named = {each for line in lines if line.control for each in _named(line.control) if line.boot == boot.id}
+    is_told = any(line.control and _is_told_by_time(line.control) for line in lines)
+    for channel in boot.captured:
+        seqs = {line.seq for line in own if line.channel == channel}
+        lost = {seq for name, seq in named if name == channel}
+        if seqs & lost:
+            wrong.append(f"boot {boot.id}: {channel} {sorted(seqs & lost)[:5]} sealed and named as lost")
+        missing = set(range(1, max(seqs | lost, default=0) + 1)) - seqs - lost
+        if missing and not is_told:
+            wrong.append(f"boot {boot.id}: {channel} lacks {sorted(missing)[:10]} in the middle, nothing says so")
+    return wrong
+
+
+def _is_told_by_time(control: Control) -> bool:
+    return control.event is Event.DROPPED and (control.detail or {}).get("first_seq") is None
+
+
 def _named(control: Control) -> list[tuple[str, int]]:
     detail = control.detail or {}
-    if control.event is Event.DROPPED and control.scope and not control.repeat:
-        return [
-            (control.scope.channel, seq)
-            for seq in range(int(detail["first_seq"] or 0), int(detail["last_seq"] or 0) + 1)
-        ]
+    if control.event is Event.DROPPED and not control.repeat and detail.get("first_seq") is not None:
+        channel = control.scope.channel if control.scope else CONTROL_CHANNEL
+        return [(channel, seq) for seq in range(int(detail["first_seq"] or 0), int(detail["last_seq"] or 0) + 1)]
     if control.event is Event.REJECTED and control.scope:
         return [(control.scope.channel, int(detail["seq"] or 0))]
     return []
@@ -162,7 +182,11 @@ def _leftovers(world: World, found: Sequence[Manifest]) -> list[str]:
         wrong.append(f"left in spools: {spools}")
     if left := list(world.data.glob("raw/active/*/*/*/*")):
         wrong.append(f"left in scratch: {left}")
-    state = orjson.loads(list(world.server.streams["KV_lanes"].messages.values())[-1].data)
-    if state["sealing"] or (found and state["sealed_seq"] != found[-1].last):
-        wrong.append(f"the state says {state['sealed_seq']}, sealing {state['sealing']}")
+    for value in list(world.server.streams["KV_lanes"].messages.values())[
+        -1:
+    ]:  # none: lost, and nobody needed it since
+        state = orjson.loads(value.data)
+        is_behind = found and state["epoch"] == found[-1].epoch and state["sealed_seq"] != found[-1].last
+        if state["sealing"] or is_behind:
+            wrong.append(f"the state says {state['sealed_seq']}, sealing {state['sealing']}")
     return wrong

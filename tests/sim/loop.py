@@ -145,7 +145,7 @@ class SimLoop(asyncio.BaseEventLoop):
         return task
 
     def run_in_executor(self, executor: object, func: Any, *args: Any) -> Any:
-        """Run a blocking call later: inline as one step, or step by step in a thread; of one executor in their order."""
+        """Run a blocking call later: as one step, or step by step in a thread; calls of one executor in their order."""
         process = PROCESS.get()
         if process is not None and process.is_dead:
             raise KilledError

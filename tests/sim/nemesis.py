@@ -1,9 +1,11 @@
 """What goes wrong: at times and in places that the seed chooses."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+import contextlib
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
+from tests.sim.jetstream import Stream
 from tests.sim.loop import Process
 from tests.sim.world import CAPTURE, STORAGE, World
 
@@ -21,6 +23,9 @@ async def nemesis(world: World) -> None:
         stop: scenario.stops,
         step_clock: scenario.clock_steps,
         lose_consumer: scenario.consumer_losses,
+        lose_tail: scenario.tail_losses,
+        lose_stream: scenario.stream_losses,
+        lose_state: scenario.state_losses,
     }
     async with asyncio.TaskGroup() as tasks:
         for kind, rate in kinds.items():
@@ -120,3 +125,40 @@ async def lose_consumer(world: World) -> None:
     ]
     if found:
         world.server.end_consumer(world.chance.choice(found))
+
+
+async def lose_tail(world: World) -> None:
+    """Let the server come back without the last blocks that it acknowledged."""
+    async with _restarted(world) as streams:
+        for stream in streams[-1:]:
+            if not stream.config.get("sealed") and stream.messages:
+                count = world.chance.randint(1, min(len(stream.messages), world.chance.choice((1, 4, 30))))
+                world.loop.note("world", f"{stream.config['name']} loses {count} of {len(stream.messages)}")
+                world.server.lose_tail(stream, count)
+
+
+async def lose_stream(world: World) -> None:
+    async with _restarted(world) as streams:
+        for stream in streams[-1:]:
+            world.loop.note("world", f"{stream.config['name']} is gone")
+            del world.server.streams[stream.config["name"]]
+
+
+async def lose_state(world: World) -> None:
+    async with _restarted(world):
+        world.loop.note("world", "the lane states are gone")
+        states = world.server.streams["KV_lanes"]
+        for seq in list(states.messages):
+            states.remove(seq)
+
+
+@contextlib.asynccontextmanager
+async def _restarted(world: World) -> AsyncIterator[list[Stream]]:
+    """Give the lane's streams, oldest first, while the server is down."""
+    was_up, world.server.is_up = world.server.is_up, False
+    for connection in tuple(world.connections.values()):
+        connection.drop()
+    yield [stream for name, stream in world.server.streams.items() if name.startswith("MD_")]
+    world.server.restart()
+    world.server.is_up = was_up
+    await _link(world)

@@ -9,7 +9,7 @@ from tests.sim.world import Scenario
 
 SCENARIOS: Final[Mapping[str, Mapping[str, Any]]] = {
     "processes are killed at any moment": {"kills": 0.5},
-    "hosts lose power at any moment": {"power_cuts": 0.3, "outages": 0.1},
+    "hosts lose power at any moment": {"power_cuts": 0.3, "outages": 0.3, "duration_s": 12.0},
     "the bus goes away and comes back": {"outages": 0.3, "breaks": 0.2},
     "messages and answers are lost, late and out of order": {
         "lost": 0.01,
@@ -27,6 +27,13 @@ SCENARIOS: Final[Mapping[str, Mapping[str, Any]]] = {
     "two segmenters, one of them a zombie at times": {"segmenters": 2, "stops": 0.15, "kills": 0.1},
     "clocks step and consumers vanish": {"clock_steps": 0.3, "consumer_losses": 0.2, "kills": 0.1},
     "two workers, one of them a zombie at times": {"workers": 2, "kills": 0.4, "stops": 0.15, "power_cuts": 0.1},
+    "the bus forgets what it acknowledged": {
+        "tail_losses": 0.15,
+        "stream_losses": 0.05,
+        "state_losses": 0.03,
+        "kills": 0.1,
+        "outages": 0.1,
+    },
     "everything at once": {
         "kills": 0.2,
         "power_cuts": 0.1,

@@ -76,6 +76,9 @@ class Scenario:
     stops: float = 0.0
     clock_steps: float = 0.0
     consumer_losses: float = 0.0
+    tail_losses: float = 0.0
+    stream_losses: float = 0.0
+    state_losses: float = 0.0
     lost: float = 0.0
     late: float = 0.0
     reorder: bool = False
@@ -90,6 +93,11 @@ class Scenario:
     workers: int = 0
     is_shuffled: bool = True
     is_interleaved: bool = True
+
+    @property
+    def is_forgetful(self) -> bool:
+        """Whether the bus may lose what it acknowledged."""
+        return bool(self.tail_losses or self.stream_losses or self.state_losses)
 
 
 class HostClock(Clock):
