@@ -17,7 +17,7 @@ from fluxforge.domain.errors import (
     SegmentCorruptError,
 )
 from fluxforge.domain.lane import Lane
-from fluxforge.domain.layout import PLACED_SUFFIX
+from fluxforge.domain.layout import PLACED_SUFFIX, segment_of_file
 from fluxforge.domain.segment import Manifest
 from fluxforge.ports.clock import Clock
 from fluxforge.ports.store import Store
@@ -93,10 +93,15 @@ class Worker:
 
         Raises:
             ObjectNotFoundError: It has none.
-            ManifestError: It cannot be read.
+            ManifestError: It cannot be read, or is another segment's.
         """
         key = self.options.layout.manifest_key(lane, segment)
-        return Manifest.from_json(self.raw.read(key), what=key)
+        manifest = Manifest.from_json(self.raw.read(key), what=key)
+        # Its own words build every other key: they must be the ones it was found by.
+        its_own = (manifest.source, manifest.exchange, manifest.shard, manifest.name, segment_of_file(manifest.file))
+        if its_own != (lane.source, lane.exchange, lane.shard, segment, segment):
+            raise ManifestError(key, f"expected to be of {lane} {segment}, was of {its_own!r:.200}")
+        return manifest
 
     def process(self, lane: Lane, segment: str) -> Outcome:
         """Make the parts of a segment stand in their place, whatever of it was done before, and retire its data.
