@@ -5,6 +5,7 @@ but none is above a warning: what ends the process, or needs somebody, is an err
 """
 
 import logging
+import re
 import sys
 from typing import Final
 
@@ -13,6 +14,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 _FOREIGN_LEVEL: Final = logging.WARNING
+_CREDENTIAL: Final = re.compile(r"(?i)\b(signature|api_?key|listen_?key|secret|password|passphrase|token)=[^&\s\"']+")
 
 
 def configure(service: str, *, level: str, log_format: str) -> None:
@@ -23,11 +25,12 @@ def configure(service: str, *, level: str, log_format: str) -> None:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
         _bind_service(service),
+        _mask,
     ]
     renderer: list[Processor] = (
         [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
         if console
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_json)]
+        else [structlog.processors.format_exc_info, _mask, structlog.processors.JSONRenderer(serializer=_json)]
     )
     structlog.configure(
         processors=[*shared, *renderer],
@@ -53,6 +56,14 @@ def _bind_service(service: str) -> Processor:
         return event
 
     return bind
+
+
+def _mask(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Mask what a library quotes of a request that it signed."""
+    for key, value in event.items():
+        if isinstance(value, str) and "=" in value:
+            event[key] = _CREDENTIAL.sub(r"\1=***", value)
+    return event
 
 
 def _demote(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -61,6 +61,17 @@ def test_an_error_of_another_library_is_a_warning(capsys: pytest.CaptureFixture[
     assert "ValueError: theirs" in str(line["exception"])
 
 
+def test_a_quoted_request_loses_its_credentials(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("segmenter", level="INFO", log_format="json")
+    structlog.get_logger().warning(
+        "markets.load_failed", error="GET http://x/y?timestamp=1&signature=ab12&apiKey=k 404"
+    )
+    logging.getLogger("ccxt").warning("POST https://x/?listenKey=abc failed")
+    first, second = lines(capsys.readouterr().err)
+    assert first["error"] == "GET http://x/y?timestamp=1&signature=***&apiKey=*** 404"
+    assert second["event"] == "POST https://x/?listenKey=*** failed"
+
+
 def test_an_exception_is_part_of_its_line(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("segmenter", level="INFO", log_format="json")
     structlog.get_logger().error("service.crashed", exc_info=ValueError("a bug"))

@@ -45,6 +45,8 @@ def open_exchange(venue: VenueSettings) -> Any:
     if venue.via is not None:
         exchange.urls = lead_via(exchange.urls, venue.via)
     exchange.has["fetchCurrencies"] = False  # not needed, and several more requests at every start
+    if "fetchMargins" not in (venue.options or {}):
+        exchange.options["fetchMargins"] = False  # signed requests, where keys are given, for what nobody asks
     exchange.streaming = {**(exchange.streaming or {}), "keepAlive": _keep_alive_ms(exchange)}
     _narrow_markets(exchange, venue)
     return exchange
