@@ -86,11 +86,24 @@ class Rig:
 
         await until(is_back)
 
+    async def lease_revision(self) -> int:
+        """Return the revision of the lane's lease; it rises with every renewal."""
+        found = await self.bus._leases._bucket.get(f"segmenter-{LANE}")
+        return found.revision if found else 0
+
     async def state(self) -> LaneState:
         """Return the lane's state."""
         found = await self.bus.states.get(LANE)
         assert found is not None
         return found.state
+
+    async def until_logged(self, event: str) -> None:
+        """Wait until some segmenter has logged an event."""
+
+        async def is_logged() -> bool:
+            return event in self.log.read_text()
+
+        await until(is_logged)
 
     async def until_open(self) -> None:
         """Wait for the lane's stream."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import signal
 
 import pytest
 
@@ -42,37 +41,6 @@ async def test_killed_again_and_again_it_seals_every_block_once(rig: Rig) -> Non
     found = audit(rig.data, traffic.published)
     assert len(found) > 4
     assert [path for path in (rig.data / "raw" / "active").rglob("*") if path.is_file()] == []
-
-
-@pytest.mark.parametrize("lease_ttl_s", [6])  # the first renews in time, however busy the machine is
-async def test_a_second_segmenter_gives_up_while_the_first_lives(rig: Rig) -> None:
-    traffic = Traffic()
-    async with rig.segmenter() as first:
-        await rig.until_open()
-        async with rig.segmenter() as second:
-            await traffic.publish(rig.bus, [traffic.block()])
-            assert await asyncio.wait_for(second.wait(), PATIENCE_S) == 1
-            assert f"lane {LANE} is held by another writer" in rig.log.read_text()
-        await rig.drain(first)
-    audit(rig.data, traffic.published)
-
-
-async def test_one_that_slept_through_its_succession_is_fenced_and_writes_nothing(rig: Rig) -> None:
-    traffic = Traffic()
-    async with rig.segmenter() as zombie:
-        await rig.until_open()
-        await traffic.publish(rig.bus, [traffic.block() for _ in range(3)])
-        owner = (await rig.state()).owner
-        zombie.send_signal(signal.SIGSTOP)
-        async with rig.segmenter(segment_max_age_seconds=1) as heir:
-            await rig.until_sealed(3)
-            assert (await rig.state()).owner != owner
-            zombie.send_signal(signal.SIGCONT)
-            zombie.send_signal(signal.SIGTERM)  # its drain would seal what it has read
-            assert await asyncio.wait_for(zombie.wait(), PATIENCE_S) == 1
-            assert "is held by another writer" in rig.log.read_text()
-            await rig.drain(heir)
-    assert len(audit(rig.data, traffic.published)) == 1
 
 
 async def test_the_stream_keeps_its_last_message_and_nothing_else_that_is_sealed(rig: Rig) -> None:

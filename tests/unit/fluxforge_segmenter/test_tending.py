@@ -76,6 +76,15 @@ async def test_a_closed_lane_that_has_a_collector_stays(tmp_path: Path) -> None:
     assert await close_lane(tools, tail)
 
 
+async def test_a_closed_lane_whose_key_is_new_stays(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    await closed(world)
+    assert await closing(world)
+    await world.bus.states.create(LANE)
+    assert not await closing(world)
+    assert world.server.states
+
+
 async def test_a_closing_that_dies_anywhere_is_carried_out_by_the_next_start(tmp_path: Path) -> None:
     whole = World(tmp_path / "whole")
     await closed(whole)

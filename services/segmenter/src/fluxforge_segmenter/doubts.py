@@ -1,4 +1,4 @@
-"""Doubts: what did not fit when it was read first. It is read again before it is believed, and a stream not for ever."""
+"""Doubts: what did not fit when it was read first; it is read again before it is believed, but not for ever."""
 
 from typing import Final
 

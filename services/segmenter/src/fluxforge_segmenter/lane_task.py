@@ -106,9 +106,10 @@ class LaneTask:
         try:
             while not await self._tools.patience.bus(self._live):
                 pass
-        finally:
+        except BaseException:
             if self._open is not None:
-                self._open.close()
+                self._open.abandon()
+            raise
         if not self._is_closed:
             self._tools.events.lane_drained(self._tools.lane, sealed_seq=self._tools.hold.state.sealed_seq)
 

@@ -43,7 +43,18 @@ def stem(epoch: int, first: int) -> str:
 class OpenSegment:
     """One open segment file. Not for two threads at once."""
 
-    __slots__ = ("_buffer", "_compression", "_fd", "_offset", "_sha", "_sync", "buffered_bytes", "contents", "path")
+    __slots__ = (
+        "_buffer",
+        "_compression",
+        "_fd",
+        "_is_finished",
+        "_offset",
+        "_sha",
+        "_sync",
+        "buffered_bytes",
+        "contents",
+        "path",
+    )
 
     def __init__(self, folder: Path, contents: Contents, compression: Compression, sync: Sync) -> None:
         self.contents = contents
@@ -55,6 +66,7 @@ class OpenSegment:
         self._sha = hashlib.sha256()
         self._offset = 0
         self._fd: int | None = None
+        self._is_finished = False
 
     def add(self, stored: StoredBlock) -> None:
         """Take in a checked block; no I/O."""
@@ -83,6 +95,7 @@ class OpenSegment:
             self._append()
         assert self._fd is not None
         self._sync(self._fd, self.path)
+        self._is_finished = True
         return Digest(self.contents.size_bytes, self._sha.hexdigest())
 
     def close(self) -> None:
@@ -90,6 +103,11 @@ class OpenSegment:
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
+
+    def abandon(self) -> None:
+        """Remove the file unless it is finished, and leave it open: a thread may be writing while its process ends."""
+        if not self._is_finished:
+            self.path.unlink(missing_ok=True)
 
     def discard(self) -> None:
         """Close and remove the file."""

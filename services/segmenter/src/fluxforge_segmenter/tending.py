@@ -70,8 +70,8 @@ async def close_lane(tools: LaneTools, tail: Tail) -> bool:
         return False
     try:
         info = await tools.patience.bus(lambda: tools.bus.streams.info(lane, state.epoch))
-        if info is not None and info.last_seq != state.sealed_seq:
-            return False
+        if info is None or info.last_seq != state.sealed_seq:
+            return False  # without a stream the key is younger than the end: its collector came back
         await tools.patience.bus(lambda: tools.bus.streams.end(lane, state.epoch))
         info = await tools.patience.bus(lambda: tools.bus.streams.info(lane, state.epoch))
         if info is not None and info.last_seq != state.sealed_seq:
