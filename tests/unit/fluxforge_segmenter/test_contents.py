@@ -108,3 +108,62 @@ def test_only_a_last_record_that_closes_the_lane_closes_it() -> None:
     assert not closes_lane(replace(both, payload=closed.payload + data.payload))
     assert not closes_lane(replace(closed, payload=b"torn"))
     assert Control(Event.LANE_CLOSED).to_json() in closed.payload
+
+
+def taken(contents: Contents, seq: int, one: Block) -> None:
+    contents.check(LANE, StoredBlock(seq, one))
+    contents.add(StoredBlock(seq, one))
+
+
+def made(contents: Contents) -> Manifest:
+    return contents.manifest(LANE, NAME, Digest(4, "abcd"), suffix=".ndjson", created_ns=5, software="test")
+
+
+def test_behind_a_hole_any_block_is_believed_and_the_hole_is_named_with_its_times() -> None:
+    contents = Contents(TAIL, epoch=1, first=11)
+    contents.skip(11, 12)
+    contents.skip(13, 13)
+    assert contents.ends_in_hole
+    taken(contents, 14, block(7, trades(1, 1)))
+    taken(contents, 15, block(8, trades(2, 2)))
+    contents.skip(16, 17)
+    taken(contents, 18, block(9, trades(9, 9)))
+    found = made(contents)
+    assert (found.first, found.last, found.holes) == (11, 18, ((11, 13), (16, 17)))
+    assert found.hole_ns == ((41, 700), (850, 900))
+
+
+def test_a_block_that_does_not_follow_may_be_bridged() -> None:
+    contents = Contents(TAIL, epoch=1, first=11)
+    strange = block(7, trades(1, 1))
+    contents.bridge(StoredBlock(11, strange))
+    contents.add(StoredBlock(11, strange))
+    found = made(contents)
+    assert (found.holes, found.hole_ns, found.last) == (((11, 10),), ((41, 700),), 11)
+    assert Tail.of(found).is_known
+
+
+def test_a_hole_at_the_end_is_left_to_the_successor_unless_it_is_settled() -> None:
+    contents = Contents(TAIL, epoch=1, first=11)
+    taken(contents, 11, block(1, trades(1, 1), after=BlockId("old", 3)))
+    contents.skip(12, 14)
+    found = made(contents)
+    assert (found.last, found.holes, contents.last) == (11, (), 14)
+    contents.settle()
+    found = made(contents)
+    assert (found.last, found.holes, found.hole_ns) == (14, ((12, 14),), ((150, 0),))
+    assert not Tail.of(found).is_known
+    assert Tail.of(found).last_block == BlockId("b", 1)
+
+
+def test_a_segment_that_is_nothing_but_a_hole_hands_on_what_came_before_it() -> None:
+    contents = Contents(TAIL, epoch=1, first=11)
+    assert not contents.has_news
+    contents.skip(11, 20)
+    contents.settle()
+    assert contents.has_news
+    found = made(contents)
+    assert (found.records, found.feeds, found.first, found.last) == (0, (), 11, 20)
+    assert found.first_capture_ns == found.last_capture_ns == 41
+    assert (found.last_seqs, found.last_block, found.previous) == (TAIL.last_seqs, "old:3", TAIL.previous)
+    assert not found.final

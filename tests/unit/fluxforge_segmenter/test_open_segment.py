@@ -62,7 +62,7 @@ def test_finishing_writes_the_rest_and_brings_it_to_disk(tmp_path: Path) -> None
     assert syncs.synced == [done.path]
 
 
-def test_a_failed_write_names_the_path_and_is_repeated_without_a_trace(
+def test_a_failed_write_names_the_path_and_the_file_is_discarded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     segment, traffic = opened(tmp_path)
@@ -80,7 +80,29 @@ def test_a_failed_write_names_the_path_and_is_repeated_without_a_trace(
         patch.setattr(os, "pwrite", lambda fd, body, offset: half(fd, body[:150], offset))
         with pytest.raises(StoreUnavailableError, match=r"1_1\.ndjson.*No space left"):
             segment.write()
-    assert finished(segment).path.read_bytes() == b"".join(block.payload for block in traffic.published)
+    segment.discard()
+    assert not segment.path.exists()
+
+
+def test_a_segment_of_no_records_is_an_empty_file(tmp_path: Path) -> None:
+    syncs = Syncs()
+    segment, _ = opened(tmp_path, syncs)
+    digest = segment.finish()
+    segment.close()
+    assert (segment.path.read_bytes(), digest.size_bytes, digest.sha256) == (b"", 0, hashlib.sha256().hexdigest())
+    assert syncs.synced == [segment.path]
+
+
+def test_an_abandoned_file_goes_unless_it_is_finished(tmp_path: Path) -> None:
+    for is_finished in (False, True):
+        segment, traffic = opened(tmp_path / str(is_finished))
+        segment.add(StoredBlock(1, traffic.block()))
+        segment.write()
+        if is_finished:
+            segment.finish()
+        segment.abandon()
+        assert segment.path.exists() == is_finished
+        segment.close()
 
 
 def test_a_failed_fsync_ends_it(tmp_path: Path) -> None:

@@ -147,3 +147,55 @@ def test_settled_are_the_committed_and_the_dead(store: MemoryStore, shelf: Shelf
     store.create(LAYOUT.dead_key(LANE, "segment_b"), b"{}")
     assert {"segment_a", "segment_b"} <= shelf.settled()
     assert "segment_c" not in shelf.settled()
+
+
+def test_what_is_placed_whole_is_told_from_what_is_not(store: MemoryStore, shelf: Shelf, finished: Finished) -> None:
+    name, identity = finished.manifest.name, finished.manifest.identity
+    assert shelf.placed(name, identity) is None
+    store.create(manifest_key(finished), finished.manifest.to_json())
+    assert shelf.placed(name, identity) is None
+    store.create(segment_key(finished), finished.path.read_bytes()[:-1])
+    assert shelf.placed(name, identity) is None
+    store.delete(segment_key(finished))
+    assert shelf.place(finished)
+    assert shelf.placed(name, identity) == finished.manifest
+    assert shelf.placed(name, replace(identity, last=9)) is None
+
+
+@pytest.mark.parametrize("beside", ["nothing", "segment", "commit", "another identity"])
+def test_a_manifest_is_taken_back_only_while_nothing_stands_on_it(
+    store: MemoryStore, shelf: Shelf, finished: Finished, beside: str
+) -> None:
+    store.create(manifest_key(finished), finished.manifest.to_json())
+    identity = finished.manifest.identity
+    match beside:
+        case "segment":
+            store.create(segment_key(finished), b"x")
+        case "commit":
+            store.create(LAYOUT.commit_key(LANE, finished.manifest.name), commit_of(finished.manifest, identity))
+        case "another identity":
+            identity = replace(identity, sha256="other")
+    shelf.take_back(finished.manifest.name, identity)
+    assert (store.size(manifest_key(finished)) is None) == (beside == "nothing")
+
+
+def test_names_in_use_are_those_of_segments_manifests_and_commits(store: MemoryStore, shelf: Shelf) -> None:
+    assert shelf.names_in_use() == []
+    store.create(LAYOUT.segment_key(LANE, "segment_20251209T14_00001.ndjson"), b"")
+    store.create(LAYOUT.segment_key(LANE, "segment_20251209T14_00002.ndjson.zst"), b"")
+    store.create(LAYOUT.manifest_key(LANE, "segment_20251209T14_00003"), b"")
+    store.create(LAYOUT.commit_key(LANE, "segment_20251209T14_00004"), b"{}")
+    store.create(LAYOUT.commit_key(LANE, "segment_20251209T14_00004", 2), b"{}")
+    store.create(LAYOUT.segment_key(LANE, "put_here_by_hand.ndjson"), b"")
+    assert sorted(name.counter for name in shelf.names_in_use()) == [1, 2, 3, 4]
+
+
+def test_halves_are_what_stands_without_its_other_half_and_is_not_settled(store: MemoryStore, shelf: Shelf) -> None:
+    store.create(LAYOUT.segment_key(LANE, "a.ndjson"), b"")
+    store.create(LAYOUT.manifest_key(LANE, "a"), b"")
+    store.create(LAYOUT.segment_key(LANE, "b.ndjson.zst"), b"")
+    for name in ("c", "d", "e"):
+        store.create(LAYOUT.manifest_key(LANE, name), b"")
+    store.create(LAYOUT.commit_key(LANE, "d"), b"{}")
+    store.create(LAYOUT.dead_key(LANE, "e"), b"{}")
+    assert shelf.halves() == [LAYOUT.segment_key(LANE, "b.ndjson.zst"), LAYOUT.manifest_key(LANE, "c")]

@@ -1,5 +1,6 @@
 """The lane's folder on local disk."""
 
+import errno
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from fluxforge_segmenter.compression import Compression
 from fluxforge_segmenter.contents import Contents, Tail
 from fluxforge_segmenter.open_segment import Finished, keep_manifest
 from fluxforge_segmenter.seal import sealing_of
-from fluxforge_segmenter.workspace import Workspace
+from fluxforge_segmenter.workspace import Workspace, newest_owner
 from tests.traffic import LANE, Traffic
 
 
@@ -72,3 +73,32 @@ def test_sweeping_leaves_what_is_our_own(heir: Workspace, left: Finished) -> Non
 
 def test_sweeping_nothing_is_no_error(tmp_path: Path) -> None:
     Workspace(tmp_path / "nowhere", "1-a", Compression.NONE, no_sync).sweep()
+
+
+def test_sweeping_leaves_what_younger_owners_have(tmp_path: Path) -> None:
+    for owner in ("9-older", "10-ours", "11-younger"):
+        (tmp_path / owner).mkdir()
+    Workspace(tmp_path, "10-ours", Compression.NONE, no_sync).sweep()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["10-ours", "11-younger"]
+
+
+def test_owners_are_counted_by_number(tmp_path: Path) -> None:
+    assert newest_owner(tmp_path / "nowhere") == 0
+    for owner in ("9-a", "10-b", "stranger"):
+        (tmp_path / owner).mkdir()
+    assert newest_owner(tmp_path) == 10
+
+
+def test_every_finished_file_is_listed_whoever_wrote_it(heir: Workspace, left: Finished) -> None:
+    (left.path.parent / "1_9.ndjson").write_bytes(b"unfinished")
+    assert heir.finished() == [left.manifest]
+
+
+def test_a_file_that_cannot_be_read_is_not_trusted(
+    heir: Workspace, left: Finished, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def bad_sector(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("fluxforge_segmenter.workspace.digest_of", bad_sector)
+    assert heir.find(sealing_of(left.manifest)) is None

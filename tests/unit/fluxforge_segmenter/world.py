@@ -28,6 +28,7 @@ from fluxforge_segmenter.compression import Compression
 from fluxforge_segmenter.events import SegmenterEvents
 from fluxforge_segmenter.hold import LaneHold
 from fluxforge_segmenter.lane_task import LaneTask, Rhythm
+from fluxforge_segmenter.open_segment import Sync
 from fluxforge_segmenter.placing import Shelf
 from fluxforge_segmenter.seal import LaneTools
 from fluxforge_segmenter.workspace import Workspace, newest_owner
@@ -254,11 +255,15 @@ class World:
         shelf = Shelf(CrashingStore(self.data, points), self.layout, LANE)
         return LaneTools(bus, hold, shelf, patience, events, self.clock, grace_ns)
 
-    def workspace(self, tools: LaneTools, compression: Compression = Compression.NONE) -> Workspace:
+    def workspace(
+        self,
+        tools: LaneTools,
+        compression: Compression = Compression.NONE,
+        sync: Sync = lambda _fd, _path: None,
+    ) -> Workspace:
         points = tools.bus.points if isinstance(tools.bus, CrashingBus) else Points()
-        return CrashingWorkspace(
-            self.data / self.layout.active_prefix(LANE), tools.hold.owner, compression, lambda _fd, _path: None, points
-        )
+        root = self.data / self.layout.active_prefix(LANE)
+        return CrashingWorkspace(root, tools.hold.owner, compression, sync, points)
 
     async def segmenter(
         self, points: Points | None = None, *, size_bytes_max: int = 10**9, **options: Any
