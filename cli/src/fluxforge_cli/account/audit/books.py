@@ -101,7 +101,7 @@ class LaneBooks:
 class Books:
     """All lanes that were asked for. `findings`: what could not be read; `unknown_parts` are listed in no commit.
 
-    `bus` and `spool`: whether these were looked at; `keeps_books` and `disabled` are the ETL's configuration.
+    `bus` and `spool`: whether these were looked at; `keeps_books`: as the ETL is configured now.
     """
 
     lanes: tuple[LaneBooks, ...]
@@ -110,4 +110,3 @@ class Books:
     bus: bool
     spool: bool
     keeps_books: bool
-    disabled: frozenset[str] = frozenset()

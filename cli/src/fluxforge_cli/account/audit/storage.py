@@ -41,6 +41,15 @@ class StoredLane:
     unreadable: set[str] = field(default_factory=set)
 
 
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """What stands of a segment beside its manifest."""
+
+    size_bytes: int | None
+    commit: CommitRecord | None
+    placed: bool
+
+
 class Storage:
     """The two stores of a configuration, as an audit reads them."""
 
@@ -87,37 +96,44 @@ class Storage:
         manifests = sorted(
             stored.manifests.values(), key=lambda one: (one.epoch, one.first if one.epoch else 0, one.name)
         )
-        commits = {one.name: self.commit(lane, one.name) for one in manifests}
-        parts = [part for commit in commits.values() if commit for part in commit.parts]
+        standing = [self._standing(one) for one in manifests]
+        parts = [part for one in standing if one.commit for part in one.commit.parts]
         looks = dict(zip((part.final_key for part in parts), workers.map(self._looker(deep=deep), parts), strict=True))
-        return tuple(self._segment(one, commits[one.name], looks, deep=deep) for one in manifests)
+        found = []
+        for manifest, one in zip(manifests, standing, strict=True):
+            try:
+                found.append(self._segment(manifest, one, looks, deep=deep))
+            except ObjectNotFoundError:  # processed and deleted since: look again
+                found += self.segments(lane, StoredLane({manifest.name: manifest}), deep=deep, workers=workers)
+        return tuple(found)
 
     def _looker(self, *, deep: bool) -> Callable[[Part], PartLook]:
         return lambda part: look(self._output.base_dir / part.final_key, part.dataset, deep=deep)
 
+    def _standing(self, manifest: Manifest) -> _Standing:
+        """Look for data, commit and mark in the order in which they go and come: data goes after all others came."""
+        lane, segment = manifest.lane, manifest.name
+        size_bytes = self._raw.size(self._layout.segment_key(lane, manifest.file))
+        commit = self.commit(lane, segment)
+        layouts = (self._layout, self._layout.recomputation())
+        is_placed = any(self._raw.size(one.placed_key(lane, segment)) is not None for one in layouts)
+        return _Standing(size_bytes, commit, commit is not None and is_placed)
+
     def _segment(
-        self, manifest: Manifest, commit: CommitRecord | None, looks: Mapping[str, PartLook], *, deep: bool
+        self, manifest: Manifest, standing: _Standing, looks: Mapping[str, PartLook], *, deep: bool
     ) -> Segment:
-        lane, key = manifest.lane, self._layout.segment_key(manifest.lane, manifest.file)
-        size_bytes = self._raw.size(key)
+        size_bytes, commit = standing.size_bytes, standing.commit
         parts = {part.final_key: looks[part.final_key] for part in commit.parts} if commit else {}
-        trouble = None
-        if size_bytes is not None:
-            trouble = self._bytes_trouble(manifest, size_bytes, deep=deep)
         return Segment(
             manifest=manifest,
             size_bytes=size_bytes,
             commit=commit,
-            placed=self._placed(lane, manifest.name, commit),
-            dead=self._dead(lane, manifest.name),
+            placed=standing.placed,
+            dead=self._dead(manifest.lane, manifest.name),
             parts=parts,
             said=self._said(manifest, commit, parts, has_data=size_bytes is not None),
-            trouble=trouble,
+            trouble=None if size_bytes is None else self._bytes_trouble(manifest, size_bytes, deep=deep),
         )
-
-    def _placed(self, lane: Lane, segment: str, commit: CommitRecord | None) -> bool:
-        layouts = (self._layout, self._layout.recomputation())
-        return commit is not None and any(self._raw.size(one.placed_key(lane, segment)) is not None for one in layouts)
 
     def _bytes_trouble(self, manifest: Manifest, size_bytes: int, *, deep: bool) -> str | None:
         if not manifest.compressed and size_bytes != manifest.size_bytes:
@@ -144,8 +160,11 @@ class Storage:
             try:
                 chunks = segment_chunks(self._raw, self._layout.segment_key(manifest.lane, manifest.file))
                 return tuple(said_in_lines(line for piece in line_slices(chunks) for line in piece.lines))
-            except (ObjectNotFoundError, SegmentCorruptError):
-                pass  # gone meanwhile, or damaged, which is found elsewhere: the rows are what is left
+            except SegmentCorruptError:
+                pass  # which is found when all bytes are read; the rows are what is left
+            except ObjectNotFoundError:
+                if commit is None:
+                    raise
         return tuple(one for part in coverage for one in part.said)
 
     def _dead(self, lane: Lane, segment: str) -> str | None:

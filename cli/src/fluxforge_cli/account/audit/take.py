@@ -1,11 +1,12 @@
 """Taking the books of a configuration: from the spools on this machine, the bus and the stores. Reads, never writes."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from functools import partial
 
 from fluxforge.domain.lane import Lane
 from fluxforge.runtime.settings import Settings
-from fluxforge_cli.account.audit.books import Books, InFlight, LaneBooks
+from fluxforge_cli.account.audit.books import Books, InFlight, LaneBooks, Segment
 from fluxforge_cli.account.audit.close import home
 from fluxforge_cli.account.audit.flight import in_flight
 from fluxforge_cli.account.audit.storage import Storage, StoredLane, pool, unknown_parts
@@ -22,37 +23,48 @@ def take(settings: Settings, *, lanes: Collection[Lane] = (), deep: bool = False
     all_lanes = sorted({*stored, *flight.lanes})
     chosen = [lane for lane in all_lanes if not wanted or home(lane) in wanted]
     with pool() as workers:
-        books = []
-        for lane in chosen:
-            one = stored.get(lane, StoredLane())
-            segments = storage.segments(lane, one, deep=deep, workers=workers)
-            known = {*one.manifests, *one.unreadable}
-            strays = [storage.commit(lane, name) for name in sorted(one.committed - known)]
-            books.append(
-                LaneBooks(
-                    lane=lane,
-                    segments=segments,
-                    strays=tuple(stray for stray in strays if stray),
-                    unsealed=tuple(sorted(one.files[name] for name in one.files.keys() - known)),
-                    in_flight=flight.lanes.get(lane, InFlight(is_known=flight.bus)),
-                )
+        books = [
+            _lane_books(
+                storage,
+                lane,
+                stored.get(lane, StoredLane()),
+                flight.lanes.get(lane, InFlight(is_known=flight.bus)),
+                partial(storage.segments, deep=deep, workers=workers),
             )
+            for lane in chosen
+        ]
     others = [
         commit
         for lane in all_lanes
         for name in _unread(stored.get(lane, StoredLane()), is_chosen=lane in chosen)
         if (commit := storage.commit(lane, name))
     ]
-    channels = settings.etl.channels
-    off = {name for name, one in (("ticker", channels.ticker), ("trades", channels.trades)) if not one.enabled}
+    spoken_of = {None, *map(str, chosen)}
     return Books(
         lanes=tuple(books),
         unknown_parts=tuple(unknown_parts(standing, (s for one in books for s in one.segments), others)),
-        findings=tuple(storage.findings),
+        findings=tuple(finding for finding in storage.findings if finding.lane in spoken_of),
         bus=flight.bus,
         spool=flight.spool,
-        keeps_books=channels.orderbook.keep_books and channels.orderbook.enabled,
-        disabled=frozenset(off),
+        keeps_books=settings.etl.channels.orderbook.keep_books,
+    )
+
+
+def _lane_books(
+    storage: Storage,
+    lane: Lane,
+    stored: StoredLane,
+    in_flight: InFlight,
+    segments: Callable[[Lane, StoredLane], tuple[Segment, ...]],
+) -> LaneBooks:
+    known = {*stored.manifests, *stored.unreadable}
+    strays = [storage.commit(lane, name) for name in sorted(stored.committed - known)]
+    return LaneBooks(
+        lane=lane,
+        segments=segments(lane, stored),
+        strays=tuple(stray for stray in strays if stray),
+        unsealed=tuple(sorted(stored.files[name] for name in stored.files.keys() - known)),
+        in_flight=in_flight,
     )
 
 

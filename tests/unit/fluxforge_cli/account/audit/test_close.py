@@ -406,3 +406,52 @@ def test_a_recomputation_is_audited_by_its_own_commits(world: World) -> None:
     next((world.base / "again").rglob("*.parquet")).unlink()
     assert Kind.PART_MISSING in {one.kind for one in close(take(settings)).findings}
     assert world.findings() == []
+
+
+def test_a_loss_without_seqs_excuses_what_is_missing_around_it(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    lost = control(2, Event.DROPPED, hole="b1:2", feeds=(BOOK,), reason="bus_lost", detail={"first_seq": None})
+    world.seal(started(), books(1, 10))
+    world.seal(lost, books(15, 20))
+    world.forge()
+    audit = world.audit()
+    assert audit.findings == ()
+    assert audit.lanes[0].lost == 4
+
+
+def test_a_hole_that_is_only_told_again_excuses_nothing(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    named = control(2, Event.DROPPED, hole="b1:2", scope=BOOK, detail={"first_seq": 11, "last_seq": 12})
+    again = control(3, Event.DROPPED, hole="b1:2", feeds=(BOOK,), repeat=True)
+    world.seal(started(), books(1, 10), named)
+    world.seal(again, books(15, 20))
+    world.forge()
+    assert world.findings() == ["missing b1 orderbook BTC-USDT 13-14"]
+
+
+def test_what_is_named_as_lost_and_is_sealed_all_the_same_is_sealed(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    named = control(2, Event.DROPPED, hole="b1:2", scope=BOOK, detail={"first_seq": 9, "last_seq": 12})
+    world.seal(started(), books(1, 10), named, books(13, 14))
+    world.forge()
+    audit = world.audit()
+    assert audit.findings == ()
+    (lane,) = audit.lanes
+    assert (lane.captured, lane.sealed, lane.named) == (16, 14, 2)
+
+
+def test_findings_of_other_lanes_are_left_out(world: World) -> None:
+    world.manifest_path(world.manifests[1]).write_bytes(b"{")
+    assert world.audit(Lane("ccxt", "kraken", "0of1")).findings == ()
+
+
+def test_a_segment_of_no_records_is_sound(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.seal(started(), books(1, 10))
+    empty = world.seal(holes=((3, 4),))
+    world.write_manifest(empty, first_capture_ns=world.now_ns, last_capture_ns=world.now_ns)
+    world.seal(books(14, 20))
+    world.forge()
+    audit = world.audit(deep=True)
+    assert audit.findings == ()
+    assert audit.lanes[0].lost == 3
