@@ -86,11 +86,6 @@ class Rig:
 
         await until(is_back)
 
-    async def lease_revision(self) -> int:
-        """Return the revision of the lane's lease; it rises with every renewal."""
-        found = await self.bus._leases._bucket.get(f"segmenter-{LANE}")
-        return found.revision if found else 0
-
     async def state(self) -> LaneState:
         """Return the lane's state."""
         found = await self.bus.states.get(LANE)

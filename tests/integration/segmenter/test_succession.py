@@ -1,10 +1,8 @@
-"""The true process beside others like it: standing by, started at once, stopped and woken."""
+"""The true process beside others like it: standing by, stopped and woken."""
 
 import asyncio
 import signal
 import time
-from asyncio.subprocess import Process
-from contextlib import AsyncExitStack
 
 import pytest
 
@@ -26,20 +24,6 @@ async def owner_other_than(rig: Rig, owner: str | None) -> str:
     found = (await rig.state()).owner
     assert found is not None
     return found
-
-
-async def kill_the_worker(rig: Rig, living: list[Process]) -> None:
-    """Kill the process that reads the lane: the one whose stop lets the lease run out."""
-    for process in living:
-        process.send_signal(signal.SIGSTOP)
-        lease = await rig.lease_revision()
-        await asyncio.sleep(rig.lease_ttl_s / 2)  # renewals come three times in the time a lease lasts
-        if await rig.lease_revision() == lease:
-            process.kill()
-            living.remove(process)
-            return
-        process.send_signal(signal.SIGCONT)
-    raise AssertionError("nobody renews the lease")
 
 
 async def test_a_standby_waits_while_the_first_lives_and_takes_over_when_it_dies(rig: Rig) -> None:
@@ -71,24 +55,6 @@ async def test_a_standby_that_is_not_needed_ends_in_order(rig: Rig) -> None:
         await traffic.publish(rig.bus, [traffic.block()])
         await rig.drain(first)
     audit(rig.data, traffic.published)
-
-
-async def test_of_several_started_at_once_one_works_and_each_death_is_followed_by_the_next(rig: Rig) -> None:
-    traffic = Traffic()
-    async with AsyncExitStack() as stack:
-        count = 3
-        living = [await stack.enter_async_context(rig.segmenter(segment_max_age_seconds=1)) for _ in range(count)]
-        await rig.until_open()
-        for seal in range(1, count + 1):
-            owner = (await rig.state()).owner
-            await traffic.publish(rig.bus, [traffic.block()])
-            await rig.until_sealed(seal)
-            assert (await rig.state()).owner == owner
-            if seal < count:
-                await kill_the_worker(rig, living)
-                await owner_other_than(rig, owner)
-    assert len(audit(rig.data, traffic.published)) == count
-    assert rig.log.read_text().count("lane.taken") == count
 
 
 @pytest.mark.parametrize("is_idle", [False, True])
