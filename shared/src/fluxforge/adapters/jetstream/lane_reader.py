@@ -19,7 +19,7 @@ from typing_extensions import override
 from fluxforge.adapters.jetstream.api import NS_PER_S, Api, ApiError, ErrCode
 from fluxforge.adapters.jetstream.connection import until
 from fluxforge.domain.backoff import Backoff
-from fluxforge.domain.block import Block
+from fluxforge.domain.block import MSG_ID, Block
 from fluxforge.domain.errors import BusUnavailableError, FatalError, LaneBrokenError, RecordError, SequenceGoneError
 from fluxforge.domain.lane import Lane
 from fluxforge.ports.lanes import LaneReader, StoredBlock
@@ -56,6 +56,7 @@ class JetStreamReader(LaneReader):
         self._created: str | None = None
         self._failures = 0
         self._checked_s = 0.0
+        self._newest: Msg | None = None
         self._promised_seq = 0  # what the stream held when it was last looked at
         self._news = asyncio.Event()
         self._unlisten = self._connection.listen(self._on_connection)
@@ -143,12 +144,22 @@ class JetStreamReader(LaneReader):
         first_seq, last_seq = info["state"]["first_seq"], info["state"]["last_seq"]
         if last_seq < start_seq - 1:
             raise self._broken(f"ends at sequence {last_seq}, {start_seq - 1} was read from it")
+        await self._check_newest(start_seq - 1)
         is_missing = start_seq <= last_seq and (start_seq < first_seq or self._has_jumped)
         if is_missing and await self._api.message(self._stream, {"seq": start_seq}) is None:
             following = {"seq": start_seq, "next_by_subj": self._subject}
             standing = await self._api.message(self._stream, following)
             found = f"holds no sequence {start_seq} any more; it goes from {first_seq} to {last_seq}"
             raise self._gone(found, start_seq, standing.seq - 1 if standing else last_seq)
+
+    async def _check_newest(self, seq: int) -> None:
+        """Refuse a stream that lost what came last and holds something else there: sequences, even ids, come again."""
+        standing = await self._api.message(self._stream, {"seq": seq}) if self._newest else None
+        if standing is None or self._newest is None:
+            return
+        came = self._newest.headers or {}
+        if (standing.headers.get(MSG_ID), standing.payload) != (came.get(MSG_ID), self._newest.data):
+            raise self._broken(f"holds another block at {seq} than was read there")
 
     async def _look_whether_silent(self) -> None:
         """After a wait for nothing, make sure that there is nothing: a consumer can fall silent for ever."""
@@ -197,6 +208,7 @@ class JetStreamReader(LaneReader):
         elif _stream_seq(message.reply) == self._next_seq + len(self._arrived):
             self._failures = 0
             self._arrived.append(message)
+            self._newest = message
             self._arrived_bytes += len(message.data)
         else:
             self._is_broken = self._has_jumped = True
