@@ -105,7 +105,7 @@ async def _find(lane: Lane, bus: Bus) -> _Standing | str:
     info = await bus.streams.info(lane, epoch) if epoch else None
     if found is None or info is None:
         return "its segmenter, which opens the stream"
-    if info.sealed or info.last_seq < found.state.sealed_seq:
+    if info.sealed or info.last_seq < found.state.claimed_seq:
         return "its segmenter, which opens the next epoch"
     return _Standing(found.state, await bus.streams.last(lane, epoch) if info.last_seq else None)
 

@@ -162,7 +162,7 @@ class LaneLink:
             return "its segmenter, which rebuilds its state"
         epoch = found.state.epoch
         info = await self._bus.streams.info(self._lane, epoch) if epoch else None
-        if info is None or info.sealed or info.last_seq < found.state.sealed_seq:
+        if info is None or info.sealed or info.last_seq < found.state.claimed_seq:
             return "its segmenter, which opens the next epoch"
         last = await self._bus.streams.last(self._lane, epoch)
         after = last.block.id if last else None

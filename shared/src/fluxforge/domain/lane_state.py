@@ -42,6 +42,12 @@ class LaneState:
     sealing: Sealing | None = None
     recent: tuple[Sealing, ...] = ()
 
+    @property
+    def claimed_seq(self) -> int:
+        """Last sequence of the epoch that is sealed or about to be: who writes goes on behind it, or not at all."""
+        sealing = self.sealing
+        return max(self.sealed_seq, sealing.last if sealing and sealing.epoch == self.epoch else 0)
+
     def to_json(self) -> bytes:
         """Return the value as it stands in the key-value bucket."""
         return orjson.dumps(asdict(self))

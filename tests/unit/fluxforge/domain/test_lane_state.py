@@ -29,3 +29,9 @@ def test_what_is_no_state_is_refused(text: bytes) -> None:
 
 def test_a_state_without_recent_stays_below_a_kibibyte() -> None:
     assert len(replace(STATE, sealing=replace(SEALING, sha256="f" * 64)).to_json()) < 1024
+
+
+def test_a_seal_on_its_way_claims_its_sequences_of_its_own_epoch() -> None:
+    assert replace(STATE, sealed_seq=4).claimed_seq == 9
+    assert replace(STATE, sealed_seq=4, epoch=2).claimed_seq == 4
+    assert replace(STATE, sealed_seq=4, sealing=None).claimed_seq == 4
