@@ -1,5 +1,6 @@
 """A whole system whose bus stands on a disk of its own, which can lose its power, fail or be full."""
 
+import asyncio
 import os
 import random
 import shutil
@@ -33,7 +34,7 @@ class TracedNats(EmbeddedNats):
             strace = shutil.which("strace")
             wrapper = self._dir / "traced.sh"
             wrapper.write_text(
-                f"#!/bin/sh\nexec {strace} -D -f -qq -o {self._dir}/strace.log {' '.join(self.inject)} {program} \"$@\"\n"
+                f'#!/bin/sh\nexec {strace} -D -f -qq -o {self._dir}/strace.log {" ".join(self.inject)} {program} "$@"\n'
             )
             wrapper.chmod(0o755)
             program = str(wrapper)
@@ -76,11 +77,13 @@ async def plant_with(
     base: Path, folder: Path, volume: Volume | None = None, *, sync_always: bool = True, **sections: Any
 ) -> AsyncIterator[tuple[Plant, BusDisk, BusOptions]]:
     """Run a system below `base` with a numbered collector's exchange "x" and the bus in `folder`."""
-    base.mkdir(parents=True, exist_ok=True)
+    await asyncio.to_thread(base.mkdir, parents=True, exist_ok=True)
     server = TracedNats(folder / "nats", MAX_PAYLOAD, sync_always=sync_always)
     await server.start()
     try:
-        tree = configured(base, server.url, numbered(base, "x"), {"nats": {"lease_ttl_seconds": LEASE_TTL_S}, **sections})
+        tree = configured(
+            base, server.url, numbered(base, "x"), {"nats": {"lease_ttl_seconds": LEASE_TTL_S}, **sections}
+        )
         nats = tree["nats"]
         options = BusOptions(
             servers=(server.url,),

@@ -40,7 +40,10 @@ class Committing:
         tree = {
             "storage": {"scratch_dir": str(data), "etl_storage_input": location, "etl_storage_output": location},
             # Few columns, few parts: a part takes the same calls as any other.
-            "etl": {"delete_after_processing": True, "channels": dict.fromkeys(_CHANNELS, {"partition_cols": ["exchange"]})},
+            "etl": {
+                "delete_after_processing": True,
+                "channels": {name: {"partition_cols": ["exchange"]} for name in _CHANNELS},
+            },
             "ccxt": {"exchanges": {}},
         }
         self.config.write_text(yaml.safe_dump(tree))

@@ -118,7 +118,7 @@ class Sealing:
 
 def nothing_half_written(data: Path) -> None:
     """Assert that what killed writers left half-written goes at a start, once it is old enough to be theirs."""
-    temps = [path for path in (data / ".tmp").iterdir()] if (data / ".tmp").is_dir() else []
+    temps = list((data / ".tmp").iterdir()) if (data / ".tmp").is_dir() else []
     for path in temps:
         then = path.stat().st_mtime - _AGED_S
         os.utime(path, (then, then))

@@ -1,4 +1,4 @@
-"""System calls made to fail, one by one: what a subject calls on its data, and runs in which one of those ends badly."""
+"""System calls made to fail, one by one: what a subject calls on its data, and runs in which one call goes wrong."""
 
 import asyncio
 import contextlib
@@ -81,7 +81,7 @@ class Traced:
     async def ended(self) -> int:
         """Wait for the subject's end; return its exit code, or minus the signal that killed it."""
         async with asyncio.timeout(PATIENCE_S):
-            while (status := await self.poll()) is None:
+            while (status := await self.poll()) is None:  # noqa: ASYNC110 - another process' end
                 await asyncio.sleep(_POLL_S)
         return status
 
@@ -143,7 +143,7 @@ class Traced:
 async def traced(folder: Path, outcome: str = KILL, *, times: int = 1) -> AsyncIterator[Traced]:
     """Start a zygote under strace whose points have this outcome, such as `error=EIO`, `times` calls in a row."""
     require_strace()
-    folder.mkdir(parents=True, exist_ok=True)
+    await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
     command = ["strace", "-f", "-qq", "-y", "-o", str(folder / "strace.log"), "-e", f"trace=access,{','.join(WHEN)}"]
     for call, first in WHEN.items():
         command += ["-e", f"inject={call}:{outcome}:when={first}..{first + times - 1}"]

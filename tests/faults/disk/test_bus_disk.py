@@ -54,7 +54,7 @@ async def settle(plant: Plant, table: FaultTable, fault: str, recovery_s: float)
 
 @pytest.mark.parametrize("error", ERRORS)
 async def test_a_stream_whose_file_fails_goes_on_after_the_servers_restart(
-    tmp_path: Path, table: FaultTable, is_full: bool, error: str
+    tmp_path: Path, table: FaultTable, error: str, *, is_full: bool
 ) -> None:
     require_strace()
     if not is_full and error != "write fails":

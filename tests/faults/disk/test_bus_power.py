@@ -1,7 +1,6 @@
 """The bus loses its power under load: with every write synced it forgets nothing; else what it forgot is named."""
 
 import asyncio
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -63,7 +62,7 @@ async def test_a_bus_that_syncs_every_write_keeps_what_it_acknowledged(
 
 @pytest.mark.parametrize("is_fresh", [True, False], ids=["all forgotten", "seqs used again"])
 async def test_what_a_bus_forgot_that_does_not_sync_is_named(
-    tmp_path: Path, runs: Runs, seed: int, table: FaultTable, is_fresh: bool
+    tmp_path: Path, runs: Runs, seed: int, table: FaultTable, *, is_fresh: bool
 ) -> None:
     recoveries = []
     with ext4(tmp_path, "bus", size_mib=8192) as disk:
@@ -74,7 +73,7 @@ async def test_what_a_bus_forgot_that_does_not_sync_is_named(
             for pause_s in pauses_s(seed, cuts):
                 if not is_fresh:
                     await grows(plant)
-                    subprocess.run(["sync", "-f", str(disk.path)], check=True)
+                    await asyncio.to_thread(disk.sync)
                 await grows(plant)
                 await asyncio.sleep(pause_s)
                 await bus.lose_power(options)

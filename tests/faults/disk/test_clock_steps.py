@@ -91,10 +91,10 @@ async def test_clocks_that_are_set_while_everything_runs(tmp_path: Path, table: 
     assert verdict.is_whole, verdict
     assert report["balanced"], report["findings"]
     assert all(later["capture_ns"] > earlier["capture_ns"] for earlier, later in pairwise(found))
-    steps = [record["data"] for record in found if record["channel"] == "control" and record["data"]["event"] == "clock_step"]
+    steps = [
+        record["data"] for record in found if record["channel"] == "control" and record["data"]["event"] == "clock_step"
+    ]
     assert [step["reason"] for step in steps] == ["backward", "forward", "forward", "backward"]
     wanted = [later - earlier for earlier, later in pairwise((0, *STEPS_S))]
     for step, seconds in zip(steps, wanted, strict=True):
         assert abs(step["detail"]["step_ns"] - seconds * 10**9) < 10**9
-
-

@@ -1,4 +1,4 @@
-"""A SIGKILL at every system call that changes the disk, of a seal, a commit and a spool: the next start puts it right."""
+"""A SIGKILL at every system call that changes the disk, of seal, commit and spool: the next start puts it right."""
 
 import time
 from pathlib import Path
@@ -6,11 +6,11 @@ from random import Random
 
 import pytest
 
-from tests.faults.mode import Runs
 from tests.faults.disk.committing import Committing
 from tests.faults.disk.sealing import sealing
 from tests.faults.disk.spooling import judge
 from tests.faults.disk.strace import Point, traced
+from tests.faults.mode import Runs
 from tests.faults.table import FaultTable
 
 pytestmark = pytest.mark.timeout(1800)

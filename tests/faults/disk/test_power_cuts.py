@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from fluxforge.adapters.local_store import LocalStore
 from tests.faults.disk.committing import Committing, rows_of
 from tests.faults.disk.sealing import sealing
 from tests.faults.disk.spooling import judge
@@ -18,7 +19,6 @@ from tests.faults.disk.volumes import ext4
 from tests.faults.mode import Runs
 from tests.faults.table import FaultTable
 from tests.traffic import audit
-from fluxforge.adapters.local_store import LocalStore
 
 pytestmark = pytest.mark.timeout(1800)
 

@@ -10,8 +10,8 @@ import pytest
 from fluxforge.adapters.local_store import LocalStore
 from tests.faults.disk.committing import Committing
 from tests.faults.disk.sealing import sealing
-from tests.faults.disk.strace import Point, Traced, traced
 from tests.faults.disk.spooling import judge
+from tests.faults.disk.strace import Point, Traced, traced
 from tests.faults.disk.test_kill_points import chosen
 from tests.faults.disk.volumes import fill, tmpfs
 from tests.faults.mode import Runs
@@ -171,7 +171,7 @@ async def test_a_full_disk_holds_no_half_segment_and_takes_the_rest_once_there_i
             began = time.monotonic()
             ballast.unlink()
             async with asyncio.timeout(60):
-                while (await lane.state()).sealed_seq < 6:
+                while (await lane.state()).sealed_seq < 6:  # noqa: ASYNC110 - another process' doing
                     await asyncio.sleep(0.05)
             recovery_s = time.monotonic() - began
             await process.end_input()

@@ -1,11 +1,11 @@
-"""What a crash may leave of a file's end - cut, zeros, garbage: nothing whole before it is lost, nothing torn is read."""
+"""What a crash may leave of a file's end - cut, zeros, garbage: what is whole is kept, what is torn never read."""
 
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from typing_extensions import override
 
@@ -49,7 +49,9 @@ class DeadOnceNamed(Points):
 
 def same_until(before: bytes, after: bytes) -> int:
     """Return how much of a file's begin is as it was."""
-    return next((i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), min(len(before), len(after)))
+    return next(
+        (i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), min(len(before), len(after))
+    )
 
 
 @given(damages(), st.integers(1, 6))
@@ -78,9 +80,10 @@ def test_a_spool_keeps_every_block_before_the_damage_and_takes_more_behind_it(da
         ]
 
 
-@given(damages(), damages(), st.booleans(), st.booleans())
+@given(of_data=damages(), of_manifest=damages(), is_data=st.booleans(), is_manifest=st.booleans())
+@settings(max_examples=30)
 async def test_a_segmenter_seals_the_same_whatever_is_left_of_the_file_it_was_placing(
-    of_data: Damage, of_manifest: Damage, is_data: bool, is_manifest: bool
+    *, of_data: Damage, of_manifest: Damage, is_data: bool, is_manifest: bool
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
         world, traffic = World(Path(folder)), Traffic()

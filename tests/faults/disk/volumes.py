@@ -56,6 +56,10 @@ class Volume:
         """Mount it; what its journal holds is recovered. Its own writing back comes too late for any test."""
         _run("mount", "-o", "loop,commit=900", str(self._image), str(self.path))
 
+    def sync(self) -> None:
+        """Bring everything to its disk, synced by its writer or not."""
+        _run("sync", "-f", str(self.path))
+
     def cut_power(self) -> None:
         """Drop whatever was not synced, and every later write: what is open fails from here on."""
         fd = os.open(self.path, os.O_RDONLY)
