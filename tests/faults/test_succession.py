@@ -173,6 +173,7 @@ async def test_of_two_collectors_one_works_and_a_sleeper_is_refused(
         await active.until_ready()
         await standby.start()
         for _ in range(rounds):
+            assert await standby.until_logged((b'"lease.awaited"',)), standby.tail()
             await asyncio.sleep(chance.uniform(0.5, 2))
             assert active.logged(b'"lane.joined"')
             assert not standby.logged(b'"lane.joined"'), standby.tail()
