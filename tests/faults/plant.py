@@ -130,8 +130,10 @@ class Service:
     async def stop(self, *, patience_s: float = PATIENCE_S, codes: tuple[int, ...] = (0,)) -> dict[str, Any]:
         """End the service by SIGTERM and return its final status, empty where it gives none."""
         assert self.process is not None
-        self.signal(signal.SIGTERM)
         async with asyncio.timeout(patience_s):
+            # Before its first word a process does not listen to signals yet, and just dies.
+            await self.until_logged((b"\n",))
+            self.signal(signal.SIGTERM)
             out, _ = await self.process.communicate()
         assert self.process.returncode in codes, self.tail()
         lines = out.splitlines()
