@@ -237,4 +237,4 @@ def _commits(segments: Iterable[Segment], others: Iterable[CommitRecord]) -> Ite
 
 def pool() -> ThreadPoolExecutor:
     """Return the threads that look at parts: reading a footer lets go of the interpreter."""
-    return ThreadPoolExecutor(max_workers=min(8, 2 * (os.cpu_count() or 1)), thread_name_prefix="parts")
+    return ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1), thread_name_prefix="parts")
