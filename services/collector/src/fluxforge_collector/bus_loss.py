@@ -66,11 +66,19 @@ def _lost_seqs(lost: LostSeqs, keys: dict[FeedSlot, FeedKey], loss: Loss, hole: 
 
 
 def _lost_names(loss: Loss, named: Sequence[tuple[int, Control]]) -> list[Control]:
-    covered = {lost.slot for lost in loss.seqs if lost.first_seq is not None}
     return [
         control
         for seq, control in named
         if any(lost.holds(_CONTROL, seq) for lost in loss.seqs)
-        and control.scope is not None
-        and (control.scope.channel, control.scope.symbol) not in covered
+        and not any(_covers(lost, control) for lost in loss.seqs)
     ]
+
+
+def _covers(lost: LostSeqs, control: Control) -> bool:
+    """Return whether what a record names lies among these seqs; behind the last of them it does not."""
+    if control.scope is None:
+        return True
+    detail = control.detail or {}
+    seqs = [detail[name] for name in ("seq", "first_seq", "last_seq") if name in detail]
+    slot = (control.scope.channel, control.scope.symbol)
+    return bool(seqs) and all(isinstance(seq, int) and lost.holds(slot, seq) for seq in seqs)
