@@ -14,7 +14,7 @@ from tests.faults.oracle import audit, judge
 from tests.faults.plant import Plant
 from tests.faults.table import FaultTable
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.usefixtures("full_run")]
 
 STILL_S = 1.0
 BLOCKS = "jetstream/$G/streams/MD_ccxt_x_0of1_1/msgs/1.blk"
@@ -54,11 +54,9 @@ async def settle(plant: Plant, table: FaultTable, fault: str, recovery_s: float)
 
 @pytest.mark.parametrize("error", ERRORS)
 async def test_a_stream_whose_file_fails_goes_on_after_the_servers_restart(
-    tmp_path: Path, table: FaultTable, error: str, *, is_full: bool
+    tmp_path: Path, table: FaultTable, error: str
 ) -> None:
     require_strace()
-    if not is_full and error != "write fails":
-        pytest.skip("one of three is enough for a bounded run")
     async with plant_with(tmp_path / "data", tmp_path / "bus") as (plant, bus, _):
         folder = tmp_path / "bus" / "nats"
         bus.server.inject = (*ERRORS[error], "-P", f"'{folder}/{BLOCKS}'")

@@ -40,7 +40,7 @@ async def test_a_bus_that_syncs_every_write_keeps_what_it_acknowledged(
     with ext4(tmp_path, "bus", size_mib=8192) as disk:
         async with plant_with(tmp_path / "data", disk.path, disk) as (plant, bus, options):
             await begin(plant)
-            cuts = runs(bounded=2, full=25)
+            cuts = runs(bounded=1, full=25)
             for pause_s in pauses_s(seed, cuts):
                 await asyncio.sleep(pause_s)
                 await bus.lose_power(options)
@@ -60,6 +60,7 @@ async def test_a_bus_that_syncs_every_write_keeps_what_it_acknowledged(
     assert report["balanced"], report["findings"]
 
 
+@pytest.mark.usefixtures("full_run")
 @pytest.mark.parametrize("is_fresh", [True, False], ids=["all forgotten", "seqs used again"])
 async def test_what_a_bus_forgot_that_does_not_sync_is_named(
     tmp_path: Path, runs: Runs, seed: int, table: FaultTable, *, is_fresh: bool

@@ -14,7 +14,7 @@ from tests.faults.oracle import audit, judge
 from tests.faults.plant import Plant, numbered, running_plant
 from tests.faults.table import FaultTable
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.usefixtures("full_run")]
 
 STEPS_S = (-3600, 0, 3600, 0)
 """How far the wall clock is off, one after the other: set back, forward, forward, back."""

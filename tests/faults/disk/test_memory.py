@@ -14,7 +14,7 @@ from tests.faults.oracle import audit, judge
 from tests.faults.plant import Plant, Service, numbered, running_plant
 from tests.faults.table import FaultTable
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.usefixtures("full_run")]
 
 MORE_BYTES = 1 << 20
 PEAK_S = 3.0
@@ -73,13 +73,9 @@ async def everything(plant: Plant) -> list[Service]:
 
 
 @pytest.mark.parametrize("end", [starve, kill_at_peak], ids=["no more to be had", "killed at its peak"])
-async def test_services_without_memory_recover(
-    tmp_path: Path, table: FaultTable, end: Ending, *, is_full: bool
-) -> None:
+async def test_services_without_memory_recover(tmp_path: Path, table: FaultTable, end: Ending) -> None:
     if sys.platform != "linux":
         pytest.skip("needs Linux, for limits of other processes")
-    if not is_full and end is kill_at_peak:
-        pytest.skip("a full run only: killed services are proven elsewhere, too")
     recoveries = []
     base = tmp_path / "data"
     async with running_plant(base, numbered(base, "x", bulk_bytes=20_000)) as plant:

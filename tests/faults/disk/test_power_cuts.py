@@ -33,7 +33,7 @@ async def test_the_power_fails_before_any_call_of_a_seal(
             data = disk.path / "data-0"
             await lane.renew(data)
             await lane.recover(process)
-            points = chosen(process.calls(data), runs, seed, bounded=4)
+            points = chosen(process.calls(data), runs, seed, bounded=2)
             disk.cut_power()
             disk.come_back()
             audit(data, lane.blocks)
@@ -51,7 +51,7 @@ async def test_the_power_fails_before_any_call_of_a_seal(
                 disk.come_back()
                 audit(data, lane.blocks)
     table.add(fault="power cut at every call of a seal", runs=len(points), recoveries_s=recoveries)
-    assert len(points) >= 4
+    assert len(points) >= 2
 
 
 async def test_the_power_fails_before_any_call_of_a_commit(
@@ -65,7 +65,7 @@ async def test_the_power_fails_before_any_call_of_a_commit(
             data = disk.path / "data-0"
             folder.renew(data)
             assert await process.run("commit", folder.config) == 0
-            points = chosen(process.calls(data), runs, seed, bounded=4)
+            points = chosen(process.calls(data), runs, seed, bounded=2)
             disk.cut_power()
             disk.come_back()
             folder.judge(data)
@@ -85,7 +85,7 @@ async def test_the_power_fails_before_any_call_of_a_commit(
                 disk.come_back()
                 assert rows_of(LocalStore(data)) == folder.wanted
     table.add(fault="power cut at every call of a commit", runs=len(points), recoveries_s=recoveries)
-    assert len(points) >= 4
+    assert len(points) >= 2
 
 
 async def test_the_power_fails_before_any_call_of_a_spool(

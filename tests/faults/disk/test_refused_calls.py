@@ -115,7 +115,7 @@ async def test_a_segmenter_without_room_waits_and_goes_on_where_it_stood(
         await lane.renew(data)
         await lane.recover(process)
         growing = [point for point in process.calls(data) if point.syscall in GROWING and point.thread == "disk"]
-        points = chosen(growing, runs, seed, bounded=3)
+        points = chosen(growing, runs, seed, bounded=2)
         for number, point in enumerate(points, start=1):
             print(point)
             await lane.renew(tmp_path / f"data-{number}")
@@ -134,7 +134,7 @@ async def test_a_run_over_a_folder_without_room_says_so_and_the_next_one_does_th
         data = tmp_path / "data-0"
         folder.renew(data)
         assert await process.run("commit", folder.config) == 0
-        points = chosen([p for p in process.calls(data) if p.syscall in GROWING], runs, seed, bounded=3)
+        points = chosen([p for p in process.calls(data) if p.syscall in GROWING], runs, seed, bounded=2)
         folder.judge(data)
         for number, point in enumerate(points, start=1):
             print(point)
