@@ -12,6 +12,7 @@ LOSS = Loss(
     last=BlockId("9f3c21ab", 4),
     to_ns=20,
     seqs=(LostSeqs(("trades", "BTC-USDT"), 5, 9), LostSeqs(("control", None), 3, 3)),
+    last_seqs={},
     is_exact=True,
 )
 
