@@ -14,6 +14,7 @@ from typing import Any
 from urllib.request import urlopen
 
 import orjson
+import pytest
 
 from fluxforge.adapters.jetstream import BusOptions, connect
 from fluxforge.adapters.jetstream.provision import provision
@@ -166,6 +167,12 @@ async def settled(plant: Plant, table: FaultTable, fault: str) -> None:
     table.add(fault=fault, runs=1, lost=verdict.lost, duplicated=verdict.duplicated, unexplained=verdict.unexplained)
     assert verdict.made > 100
     assert verdict.is_whole, verdict
+
+
+def is_run(variant: str, *, bounded: str, is_full: bool) -> None:
+    """Skip a variant of a test of which the bounded share runs another."""
+    if not is_full and variant != bounded:
+        pytest.skip(f"the bounded share runs the variant {bounded!r}; all of them: --faults full")
 
 
 def lines(service: Service) -> list[dict[str, Any]]:

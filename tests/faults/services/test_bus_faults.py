@@ -10,7 +10,7 @@ import yaml
 
 from tests.fault_proxy import fault_proxy
 from tests.faults.plant import numbered, running_plant
-from tests.faults.services.guarded import error_of, exit_of, guarded_plant, settled, start_again, start_all
+from tests.faults.services.guarded import error_of, exit_of, guarded_plant, is_run, settled, start_again, start_all
 from tests.faults.table import FaultTable
 
 pytestmark = pytest.mark.timeout(240)
@@ -27,8 +27,12 @@ REVOKED = {
 
 @pytest.mark.parametrize("what", REVOKED)
 async def test_a_service_whose_rights_are_taken_ends_and_goes_on_once_they_are_given_back(
-    tmp_path: Path, table: FaultTable, what: str
+    tmp_path: Path,
+    table: FaultTable,
+    is_full: bool,  # noqa: FBT001 - a fixture
+    what: str,
 ) -> None:
+    is_run(what, bounded="permission", is_full=is_full)
     rights, reasons = REVOKED[what]
     async with guarded_plant(tmp_path, numbered(tmp_path, "shaken")) as (plant, guard):
         services = await start_all(plant)
@@ -51,8 +55,13 @@ async def test_a_service_whose_rights_are_taken_ends_and_goes_on_once_they_are_g
     ids=["an error that closes for good", "a read loop that dies"],
 )
 async def test_a_connection_beyond_help_ends_the_service(
-    tmp_path: Path, table: FaultTable, said: bytes, reason: str
+    tmp_path: Path,
+    table: FaultTable,
+    is_full: bool,  # noqa: FBT001 - a fixture
+    said: bytes,
+    reason: str,
 ) -> None:
+    is_run(reason, bounded="read loop died", is_full=is_full)
     async with running_plant(tmp_path, numbered(tmp_path, "shaken")) as plant, fault_proxy(plant.server.url) as proxy:
         plant.tree["nats"]["servers"] = [proxy.url]
         plant.config.write_text(yaml.safe_dump(plant.tree))

@@ -15,6 +15,7 @@ from tests.faults.services.guarded import (
     error_of,
     exit_of,
     guarded_plant,
+    is_run,
     probe,
     settled,
     start_again,
@@ -66,10 +67,12 @@ UNANSWERED = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 async def test_sigterm_under_load_ends_in_time_and_nothing_is_lost(
     tmp_path: Path,
     table: FaultTable,
+    is_full: bool,  # noqa: FBT001 - a fixture
     fault: str,
     begin: Callable[[Plant], None],
     end: Callable[[Plant], object],
 ) -> None:
+    is_run(fault, bounded="stopped", is_full=is_full)
     async with running_plant(tmp_path, numbered(tmp_path, "shaken", rate_hz=1000)) as plant:
         services = await start_all(plant)
         begin(plant)
