@@ -63,10 +63,8 @@ class Traced:
         order = Order(
             subject,
             [str(argument) for argument in arguments],
-            str(self.log),
             *((point.thread, point.syscall, point.number) if point else ()),
         )
-        self.log.touch()
         self._read = self._trace.stat().st_size if self._trace.exists() else 0
         return await self._ask("start", asdict(order))
 
@@ -147,7 +145,7 @@ async def traced(folder: Path, outcome: str = KILL, *, times: int = 1) -> AsyncI
     command = ["strace", "-f", "-qq", "-y", "-o", str(folder / "strace.log"), "-e", f"trace=access,{','.join(WHEN)}"]
     for call, first in WHEN.items():
         command += ["-e", f"inject={call}:{outcome}:when={first}..{first + times - 1}"]
-    command += [sys.executable, "-B", "-m", "tests.faults.disk.zygote"]
+    command += [sys.executable, "-B", "-m", "tests.faults.disk.zygote", str(folder / "subject.log")]
     with (folder / "zygote.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             *command, stdin=PIPE, stdout=PIPE, stderr=log, cwd=ROOT, start_new_session=True

@@ -1,5 +1,6 @@
 """What runs in a process of its own while its disk fails or its power is cut: each starts the way it always starts."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from fluxforge.runtime.lifecycle import report
 from fluxforge.runtime.settings import load
 from fluxforge_collector import spool as spool_module
 from fluxforge_collector.settings import SpoolSettings
-from fluxforge_collector.spool import Spool
+from fluxforge_collector.spool import Spool, SpoolFullError
 from fluxforge_etl_worker.folder import run_folder
 from fluxforge_segmenter.main import main as segmenter
 from tests.traffic import Traffic
@@ -44,16 +45,25 @@ def spooled_rounds() -> Sequence[Sequence[Block]]:
 def spool(folder: str, journal: str) -> int:
     """Append to a spool and retire from it; the journal says which calls were begun and which returned."""
     spool_module._FILE_BYTES_MAX = SPOOL_FILE_BYTES_MAX  # so that there are several files
-    with Path(journal).open("ab", buffering=0) as told:
+    with Path(journal).open("ab", buffering=0) as file:
+
+        def tell(what: str, number: int) -> None:
+            os.writev(file.fileno(), [f"{what} {number}\n".encode()])  # not write, which may be made to fail
+
         spool = Spool(SpoolSettings(Path(folder), 10**8))
         for number, blocks in enumerate(spooled_rounds()):
-            told.write(b"appending %d\n" % number)
-            spool.append(blocks)
-            told.write(b"appended %d\n" % number)
+            tell("appending", number)
+            while True:
+                try:
+                    spool.append(blocks)
+                    break
+                except SpoolFullError:  # whoever has the blocks keeps them, and tries again
+                    tell("full", number)
+            tell("appended", number)
             if number % ROUNDS == 1:
                 while spool.next() is not None:
                     pass
-                told.write(b"retiring %d\n" % number)
+                tell("retiring", number)
                 spool.retire([block.id for block in blocks[-1:]])
-                told.write(b"retired %d\n" % number)
+                tell("retired", number)
     return 0

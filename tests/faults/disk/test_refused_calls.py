@@ -148,6 +148,25 @@ async def test_a_run_over_a_folder_without_room_says_so_and_the_next_one_does_th
     assert points
 
 
+async def test_a_spool_without_room_takes_nothing_of_a_call_and_all_of_it_later(
+    tmp_path: Path, runs: Runs, seed: int, table: FaultTable
+) -> None:
+    async with traced(tmp_path / "strace", "error=ENOSPC", times=2) as process:
+        assert await process.run("spool", tmp_path / "spool-0", tmp_path / "journal-0") == 0
+        calls = process.calls(tmp_path / "spool-0")
+        made = {point.where: point for point in reversed(calls) if point.syscall == "openat"}.values()
+        growing = [point for point in calls if point.syscall == "write" or point in made]
+        points = chosen(growing, runs, seed, bounded=4)
+        for number, point in enumerate(points, start=1):
+            print(point)
+            spool, journal = tmp_path / f"spool-{number}", tmp_path / f"journal-{number}"
+            assert await process.run("spool", spool, journal, point=point) == 0, point
+            assert b"full" in journal.read_bytes(), point
+            judge(spool, journal)
+    table.add(fault="no room at a call of a spool", runs=len(points))
+    assert points
+
+
 async def test_a_full_disk_holds_no_half_segment_and_takes_the_rest_once_there_is_room(
     tmp_path: Path, table: FaultTable
 ) -> None:

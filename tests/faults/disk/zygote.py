@@ -52,7 +52,6 @@ class Order:
 
     subject: str
     arguments: list[str]
-    log: str
     thread: str | None = None
     syscall: str = ""
     number: int = 0
@@ -73,10 +72,9 @@ def loop(order: Order) -> asyncio.AbstractEventLoop:
     return made
 
 
-def run(order: Order, output: int) -> None:
+def run(order: Order, output: int, log: int) -> None:
     """Be the subject: its own standard streams, its own end."""
-    log = os.open(order.log, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o644)
-    os.dup2(log, 1)
+    os.dup2(log, 1)  # opened before the fork: a thread's calls count from its begin
     os.dup2(log, 2)
     os.close(output)
     uvloop.new_event_loop = functools.partial(loop, order)
@@ -89,8 +87,9 @@ def run(order: Order, output: int) -> None:
     os._exit(status)
 
 
-def main() -> None:
+def main(log_path: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who started us ends us
+    log = os.open(log_path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o644)
     output = os.dup(1)  # whatever prints on stdout does not garble the answers
     os.dup2(2, 1)
     pid, write_end = 0, -1
@@ -105,7 +104,7 @@ def main() -> None:
                     os.dup2(read_end, 0)
                     os.close(read_end)
                     os.close(write_end)
-                    run(Order(**message), output)
+                    run(Order(**message), output, log)
                 os.close(read_end)
                 answer = pid
             case "end_input":
@@ -121,4 +120,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])
