@@ -84,6 +84,8 @@ async def break_connection(world: World) -> None:
     connections = [connection for connection in world.connections.values() if connection.is_linked]
     if connections:
         world.chance.choice(connections).drop()
+        if world.chance.random() < 0.3:
+            world.server.forget_ids()
         await _link(world)
 
 
@@ -131,8 +133,10 @@ async def lose_tail(world: World) -> None:
     """Let the server come back without the last blocks that it acknowledged."""
     async with _restarted(world) as streams:
         for stream in streams[-1:]:
-            if not stream.config.get("sealed") and stream.messages:
-                count = world.chance.randint(1, min(len(stream.messages), world.chance.choice((1, 4, 30))))
+            # What a purge has left last was synced long ago: only a stream that was never purged can lose everything.
+            count_max = len(stream.messages) - (stream.first_seq > 1)
+            if not stream.config.get("sealed") and count_max > 0:
+                count = world.chance.randint(1, min(count_max, world.chance.choice((1, 4, 30))))
                 world.loop.note("world", f"{stream.config['name']} loses {count} of {len(stream.messages)}")
                 world.server.lose_tail(stream, count)
 
@@ -159,6 +163,7 @@ async def _restarted(world: World) -> AsyncIterator[list[Stream]]:
     for connection in tuple(world.connections.values()):
         connection.drop()
     yield [stream for name, stream in world.server.streams.items() if name.startswith("MD_")]
+    await asyncio.sleep(0.2 + world.chance.random())
     world.server.restart()
     world.server.is_up = was_up
     await _link(world)

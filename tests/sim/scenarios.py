@@ -8,13 +8,14 @@ from typing import Any, Final
 from tests.sim.world import Scenario
 
 SCENARIOS: Final[Mapping[str, Mapping[str, Any]]] = {
-    "processes are killed at any moment": {"kills": 0.5},
+    "processes are killed at any moment": {"kills": 0.5, "outages": 0.15},
     "hosts lose power at any moment": {"power_cuts": 0.3, "outages": 0.3, "duration_s": 12.0},
     "the bus goes away and comes back": {"outages": 0.3, "breaks": 0.2},
     "messages and answers are lost, late and out of order": {
-        "lost": 0.01,
+        "lost": 0.02,
         "late": 0.01,
-        "breaks": 0.1,
+        "breaks": 0.2,
+        "outages": 0.1,
         "reorder": True,
     },
     "the stream is full and the spool small": {

@@ -361,7 +361,9 @@ class World:
         segmenters = [role for role in self.roles if role.name.startswith("segmenter")]
         await self._until(lambda: any(_is_sealing(role) for role in segmenters), "a segmenter to hold the lane again")
         await self._end(segmenters)
-        await self._end([role for role in self.roles if role.name.startswith("worker")])
+        if self.scenario.workers:
+            await self._until(self._is_worked_off, "every claim to be settled")
+            await self._end([role for role in self.roles if role.name.startswith("worker")])
         self.faults["recovered_ms"] = int((self.loop.now_s - begin_s) * 1000)
 
     def heal(self) -> None:
@@ -375,6 +377,11 @@ class World:
                 self.loop.resume(process)
         for connection in self.connections.values():
             connection.link()
+
+    def _is_worked_off(self) -> bool:
+        stream = self.server.streams["SEGMENTS"]
+        queue = stream.consumers["etl"]
+        return not queue.pending and queue.next_seq > stream.last_seq
 
     async def _end(self, roles: list[Role]) -> None:
         def all_over() -> bool:
