@@ -1,13 +1,11 @@
 """The simulation can fail: rules that are broken on purpose are noticed within a few seeds."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from fluxforge_collector.lane_writer import LaneWriter
 from fluxforge_collector.spool import Spool
-from fluxforge_etl_worker.attempts import Attempts
 from fluxforge_segmenter import tending
 from tests.sim.run import run
 from tests.sim.scenarios import scenario
@@ -24,30 +22,14 @@ def _forget_drops(writer: LaneWriter, _now_ns: int) -> None:
     writer._drops = {}
 
 
-def _mark_before_moving(real: Callable[..., None]) -> Callable[..., None]:
-    def place(attempts: Attempts, lane: Any, commit: Any) -> None:
-        key = attempts.layout.placed_key(lane, commit.segment)
-        if attempts.raw.size(key) is None:
-            attempts.raw.create(key, b"{}\n")
-        real(attempts, lane, commit)
-
-    return place
-
-
 @pytest.mark.parametrize(
     ("name", "owner", "attribute", "broken"),
     [
         ("hosts lose power at any moment", Spool, "_sync", _nothing),
         ("the stream is full and the spool small", LaneWriter, "_report_drops", _forget_drops),
-        (
-            "two workers, one of them a zombie at times",
-            Attempts,
-            "place",
-            _mark_before_moving(Attempts.place),
-        ),
         ("processes are killed at any moment", tending, "purge_below", lambda _state, info, **_: info.last_seq),
     ],
-    ids=["spool without fsync", "drops without a name", "placed before it is", "purge before the seal"],
+    ids=["spool without fsync", "drops without a name", "purge before the seal"],
 )
 def test_a_broken_rule_is_noticed(
     name: str, owner: object, attribute: str, broken: Any, monkeypatch: pytest.MonkeyPatch
