@@ -254,6 +254,14 @@ class TestLocal:
         assert sum(name.startswith("file store/.tmp/") for name in synced) == 1
         assert synced.index("dir store/a/b") == len(synced) - 1
 
+    def test_every_parent_made_for_the_base_is_brought_to_disk(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        local = LocalStore(tmp_path / "far" / "away" / "store")
+        synced = note_fsyncs(LocalStore(tmp_path / "store"), monkeypatch)
+        local.create("a", b"body")
+        assert [name for name in synced if name.startswith("dir")][:3] == ["dir far/away", "dir far", "dir ."]
+
     def test_a_taken_name_is_brought_to_disk_before_anybody_is_told_of_it(
         self, local: LocalStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -201,18 +201,18 @@ class LocalStore(Store):
         return folder / secrets.token_hex(8)
 
     def _make_directory(self, path: Path) -> None:
-        """Make a directory and its parents; each entry from base_dir's own down is on disk when this returns."""
+        """Make a directory and its parents; whatever of them was made is on disk when this returns."""
         if path in self._durable and path.is_dir():
             return
         if path == self._base_dir:
-            if path.is_dir():
-                self._durable.add(path)
-                return
+            missing = [folder for folder in (path, *path.parents) if not folder.is_dir()]
             path.mkdir(parents=True, exist_ok=True)
+            for folder in missing:
+                self._fsync_directory(folder.parent)
         else:
             self._make_directory(path.parent)
             path.mkdir(exist_ok=True)
-        self._fsync_directory(path.parent)
+            self._fsync_directory(path.parent)
         self._durable.add(path)
 
     def _fsync_directory(self, path: Path) -> None:
