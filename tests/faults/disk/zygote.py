@@ -66,8 +66,11 @@ def begin(thread: str, order: Order) -> None:
 
 
 def loop(order: Order) -> asyncio.AbstractEventLoop:
-    """Return an event loop whose blocking calls are all made by one thread, "disk"."""
-    made = uvloop.Loop()
+    """Return an event loop whose blocking calls are all made by one thread, "disk".
+
+    It is asyncio's own: uvloop's would be woken by writes of that thread, now and then.
+    """
+    made = asyncio.SelectorEventLoop()
     made.set_default_executor(ThreadPoolExecutor(1, initializer=begin, initargs=("disk", order)))
     return made
 
