@@ -154,14 +154,19 @@ class Boot:
     collector: Collector
     owed: int | None = None
     """Records that must be accounted for at least; None: every one that it captured."""
+    safe: int = 0
+    """Records that were on the bus or in the spool at some time: there they stay."""
+
+    def look(self) -> None:
+        """Note what the process claims to have brought to safety."""
+        writer, outbox = self.collector._writer, self.collector._outbox
+        if writer is not None and outbox is not None:
+            self.safe = max(self.safe, writer.captured - writer.dropped - (outbox.unstored - outbox.spooled))
 
     def count(self) -> None:
-        """Note what the process, killed now, claimed to have brought to safety."""
-        writer, outbox = self.collector._writer, self.collector._outbox
-        if writer is None or outbox is None:
-            self.owed = 0
-            return
-        self.owed = writer.captured - writer.dropped - (outbox.unstored - outbox.spooled)
+        """Note what the process owes, killed now."""
+        self.look()
+        self.owed = self.safe
 
     @property
     def captured(self) -> dict[str, int]:
@@ -349,6 +354,7 @@ class World:
     async def run(self, nemesis: Callable[["World"], Awaitable[None]]) -> None:
         """Run services and faults, heal, and let the services end."""
         self.keepers = [self.loop.create_task(self.keep_up(role)) for role in self.roles]
+        watch = self.loop.create_task(self._watch())
         harm = self.loop.create_task(nemesis(self))  # type: ignore[arg-type]
         await asyncio.sleep(self.scenario.duration_s)
         harm.cancel()
@@ -364,7 +370,15 @@ class World:
         if self.scenario.workers:
             await self._until(self._is_worked_off, "every claim to be settled")
             await self._end([role for role in self.roles if role.name.startswith("worker")])
+        watch.cancel()
         self.faults["recovered_ms"] = int((self.loop.now_s - begin_s) * 1000)
+
+    async def _watch(self) -> None:
+        while True:
+            for role in self.roles:
+                if role.boot is not None and _is_alive(role):
+                    role.boot.look()
+            await asyncio.sleep(0.02)
 
     def heal(self) -> None:
         """Take every fault away."""
