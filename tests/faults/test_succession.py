@@ -228,7 +228,7 @@ async def test_a_segment_two_workers_have_at_once_is_committed_once(
             worker = chance.choice(workers)
             await asyncio.sleep(chance.uniform(0, 0.8))
             worker.signal(signal.SIGSTOP)
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(chance.uniform(0.6, 1.5))
             worker.signal(signal.SIGCONT)
             sleeps += 1
         delivered = (await api.call("CONSUMER.INFO.SEGMENTS.etl"))["delivered"]
