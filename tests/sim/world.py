@@ -400,7 +400,9 @@ class World:
     async def _end(self, roles: list[Role]) -> None:
         def all_over() -> bool:
             for role in roles:
-                if role.shutdown is not None and not role.shutdown.requested:
+                # One that starts again with a spool left must come to send it.
+                is_due = role.host == STORAGE or role.is_over or _is_capturing(role)
+                if is_due and role.shutdown is not None and not role.shutdown.requested:
                     role.shutdown.request()
             return all(role.is_over for role in roles)
 
