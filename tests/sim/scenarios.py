@@ -20,6 +20,8 @@ SCENARIOS: Final[Mapping[str, Mapping[str, Any]]] = {
     },
     "the stream is full and the spool small": {
         "lane_max_bytes": 6000,
+        "segment_bytes": 1500,
+        "segment_age_s": 1.0,
         "grace_s": 0.0,
         "outages": 0.2,
         "kills": 0.2,
