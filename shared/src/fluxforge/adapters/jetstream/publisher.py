@@ -256,6 +256,8 @@ class JetStreamPublisher(LanePublisher):
         if info is None:
             raise self._moved("does not exist")
         last = await self._api.message(self._stream, {"last_by_subj": self._subject})
+        if last is None and info["state"]["messages"]:  # a disk that fails: what cannot be read is not lost
+            raise BusUnavailableError(f"look at {self._stream}", "the server cannot read its last message")
         last_seq = last.seq if last else info["state"]["last_seq"]
         if state is not None:
             raise_if_moved(self._lane, self._epoch, state.state, last_seq)
