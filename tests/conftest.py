@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, settings
 
 from fluxforge.adapters.embedded_nats import EmbeddedNats
 from tests.faults.mode import (
+    full_run,
     is_full,
     pytest_addoption,
     pytest_configure,
@@ -21,6 +22,7 @@ from tests.servers import running_nats
 
 # Hooks and fixtures of the fault runs stand here because tests of every layer have a bounded and a full share.
 __all__ = [
+    "full_run",
     "is_full",
     "nats_server",
     "pytest_addoption",

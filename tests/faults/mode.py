@@ -1,22 +1,26 @@
 """How much of the fault runs is run: `--faults bounded` (the default) a few of each, `--faults full` all of it.
 
-The seed of everything random is FLUXFORGE_SEED, or drawn anew; it stands in the report of every failure.
+The seed of everything random is FLUXFORGE_SEED. Without it the bounded share has one that never changes, so that a
+change is judged by what it changed, and the full one draws its own; it stands in the report of every failure.
 """
 
 import os
 import random
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from tests.faults.table import FaultTable
+from tests.faults.table import FaultTable, Row
 
 Runs = Callable[..., int]
 _TABLE = pytest.StashKey[FaultTable]()
+_ROW = "fault"
 _SEED = pytest.StashKey[int]()
+_BOUNDED_SEED = 4
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -27,8 +31,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_TABLE] = FaultTable()
+    config.pluginmanager.register(_Gathering(config.stash[_TABLE]))
     # Workers of one run share the seed of the process that started them.
-    config.stash[_SEED] = int(os.environ.setdefault("FLUXFORGE_SEED", str(random.randrange(2**31))))
+    is_full = config.getoption("--faults") == "full"
+    drawn = random.SystemRandom().randrange(2**31) if is_full else _BOUNDED_SEED
+    config.stash[_SEED] = int(os.environ.setdefault("FLUXFORGE_SEED", str(drawn)))
+
+
+class _Gathering:
+    """Takes the rows out of the tests' reports, which also come from other processes."""
+
+    def __init__(self, table: FaultTable) -> None:
+        self._table = table
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "teardown":
+            self._table.rows += [Row(**row) for name, row in report.user_properties if name == _ROW]
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -64,10 +82,12 @@ def runs(is_full: bool) -> Runs:  # noqa: FBT001 - a fixture
     return choose
 
 
-@pytest.fixture(scope="session")
-def table(pytestconfig: pytest.Config) -> FaultTable:
-    """The table of this run: `table.add(fault=..., runs=..., recoveries_s=[...])`."""
-    return pytestconfig.stash[_TABLE]
+@pytest.fixture
+def table(request: pytest.FixtureRequest) -> Iterator[FaultTable]:
+    """The rows of this test: `table.add(fault=..., runs=..., recoveries_s=[...])`."""
+    found = FaultTable()
+    yield found
+    request.node.user_properties += [(_ROW, asdict(row)) for row in found.rows]
 
 
 @pytest.fixture
@@ -76,3 +96,10 @@ def seed(request: pytest.FixtureRequest) -> int:
     value = request.config.stash[_SEED]
     print(f"FLUXFORGE_SEED={value}")
     return value
+
+
+@pytest.fixture
+def full_run(is_full: bool) -> None:  # noqa: FBT001 - a fixture
+    """Skip the test in a bounded run."""
+    if not is_full:
+        pytest.skip("takes long: --faults full runs it")

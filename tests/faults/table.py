@@ -26,7 +26,7 @@ class Row:
     lost: int
     duplicated: int
     unexplained: int
-    recoveries_s: tuple[float, ...]
+    recoveries_s: Sequence[float]
 
     def cells(self) -> str:
         counts = f"{self.runs:,} | {self.lost:,} | {self.duplicated:,} | {self.unexplained:,}"
@@ -54,7 +54,7 @@ class FaultTable:
         return row
 
     def lines(self) -> list[str]:
-        return [*_HEAD, *(row.cells() for row in self.rows)]
+        return [*_HEAD, *(row.cells() for row in sorted(self.rows, key=lambda row: row.fault))]
 
     def write(self, page: Path, *, command: str, seed: int) -> None:
         """Replace what stands between the markers of a page."""

@@ -25,7 +25,7 @@ from tests.faults.oracle import Verdict, audit, judge
 from tests.faults.plant import Plant, numbered, running_plant
 from tests.faults.table import FaultTable
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800), pytest.mark.usefixtures("full_run")]
 
 
 @asynccontextmanager

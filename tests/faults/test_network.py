@@ -215,6 +215,7 @@ def cpu_s(service: Service) -> float:
     return (int(fields[11]) + int(fields[12])) / 100
 
 
+@pytest.mark.usefixtures("full_run")
 async def test_a_record_no_bus_takes_is_named_and_breaks_no_connection(tmp_path: Path, table: FaultTable) -> None:
     # One byte over the server's limit would close the client's connection for good.
     exchanges = numbered(tmp_path, "large", rate_hz=20)

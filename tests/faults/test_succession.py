@@ -17,7 +17,7 @@ from tests.faults.oracle import audit, judge
 from tests.faults.plant import Plant, Service, numbered, running_plant
 from tests.faults.table import FaultTable
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800), pytest.mark.usefixtures("full_run")]
 
 TTL_S = 2
 TAKEOVER_S = TTL_S + 2.0

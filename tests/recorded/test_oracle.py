@@ -21,7 +21,10 @@ RECORDS_MAX = 6_000
 """Records of one lane that the oracle reads: the first minutes of the long ones."""
 LINES_CUT = 2_500
 BY_A_HAIR_MAX = 5
-NEVER_THERE = {"band_imbalance_5_10bps", "band_imbalance_10_25bps", "taker_or_maker", "source_kind", "hole", "count"}
+NEVER_THERE = {
+    *("band_imbalance_5_10bps", "band_imbalance_10_25bps", "taker_or_maker", "source_kind"),
+    *("hole", "count", "first_seq", "last_seq"),
+}
 """Fifty levels do not reach so far, and nothing was dropped."""
 
 

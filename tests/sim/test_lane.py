@@ -17,7 +17,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:R
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_every_captured_record_is_sealed_once_or_named(name: str, seed: int, runs: Runs, table: FaultTable) -> None:
-    count = runs(bounded=6, full=1000)
+    count = runs(bounded=6, full=400)
     verdicts = [run(scenario(name, seed + n), seed + n) for n in range(count)]
     wrong = [verdict for verdict in verdicts if verdict.wrong]
     table.add(

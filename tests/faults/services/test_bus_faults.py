@@ -54,6 +54,7 @@ async def test_a_service_whose_rights_are_taken_ends_and_goes_on_once_they_are_g
     ],
     ids=["an error that closes for good", "a read loop that dies"],
 )
+@pytest.mark.usefixtures("full_run")
 async def test_a_connection_beyond_help_ends_the_service(
     tmp_path: Path,
     table: FaultTable,
@@ -80,6 +81,7 @@ UNANSWERED = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 
 
 @UNANSWERED
+@pytest.mark.usefixtures("full_run")
 async def test_a_stopped_server_is_noticed_and_waited_for(tmp_path: Path, table: FaultTable) -> None:
     async with running_plant(tmp_path, numbered(tmp_path, "shaken")) as plant:
         services = await start_all(plant)

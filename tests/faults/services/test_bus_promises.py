@@ -66,6 +66,7 @@ async def test_a_bus_that_does_not_sync_and_is_accepted_is_warned_of_at_every_st
         await settled(plant, table, "bus that does not sync, accepted")
 
 
+@pytest.mark.usefixtures("full_run")
 async def test_a_bus_without_room_is_an_alarm_and_a_wait(tmp_path: Path, table: FaultTable, host: str) -> None:
     # Small bounds, so that memory is full soon and the spool takes over.
     bounds = {"queue_maxsize": 100, "window_blocks": 2, "batch_size": 20}

@@ -94,6 +94,7 @@ async def test_sigterm_under_load_ends_in_time_and_nothing_is_lost(
         await settled(plant, table, f"SIGTERM under load of all three, bus {fault}")
 
 
+@pytest.mark.usefixtures("full_run")
 async def test_services_wait_for_a_bus_that_is_not_there_yet(tmp_path: Path, table: FaultTable) -> None:
     async with guarded_plant(tmp_path, numbered(tmp_path, "shaken")) as (plant, guard):
         guard.end()

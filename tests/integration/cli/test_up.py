@@ -61,6 +61,7 @@ async def test_a_killed_collector_comes_back_and_the_account_says_what_it_cannot
     assert "unknown: collector-kraken-0of1 ended with -9, without its last count" in command.text
 
 
+@pytest.mark.usefixtures("full_run")
 async def test_a_killed_bus_comes_back_and_the_balance_closes(tmp_path: Path) -> None:
     async with (
         simulator("--exchange", "kraken") as (port, _),
