@@ -159,8 +159,6 @@ def _sent_trades(ledger: Path) -> dict[tuple[int, str], list[tuple[str, int]]]:
     for line in ledger.read_bytes().splitlines():
         frame = orjson.loads(line)
         if frame["kind"] == "data" and frame["channel"] == "trades":
-            # Coinbase numbers its messages, and that number leads.
-            ids = frame["key"][1:] if frame["exchange"] == "coinbase" else frame["key"]
-            trades = [(str(trade_id), frame["sent_ns"]) for trade_id in ids]
+            trades = [(str(trade_id), frame["sent_ns"]) for trade_id in frame["key"]]
             sent[frame["conn"], frame["symbol"].replace("/", "-")] += trades
     return sent

@@ -147,7 +147,7 @@ class CoinbaseDialogue:
             {"channel": channel, "timestamp": iso(now_ns, 9), "sequence_num": sequence, "events": events}
         )
         feed_channel, symbol = (feed.channel, feed.symbol) if feed else (None, None)
-        return Frame(payload, kind, feed_channel, symbol, (sequence, *ids))
+        return Frame(payload, kind, feed_channel, symbol, ids or (sequence,))
 
     def _begin(self, channel: str, symbol: str, now_ns: int) -> list[Frame]:
         market = self._floor.market(symbol)
