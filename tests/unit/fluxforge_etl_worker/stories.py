@@ -6,7 +6,9 @@ from random import Random
 from typing import Any
 
 import orjson
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
+from hypothesis.vendor.pretty import RepresentationPrinter
 
 from fluxforge.domain.control import After, Control, Event, FeedKey
 from fluxforge_etl_worker.settings import EtlOptions
@@ -27,6 +29,12 @@ DATASETS = {
     "coverage": (oracle.coverage_rows, ("channel", "symbol", "event", "boot", "seq")),
 }
 """For each dataset who tells its rows, and their key."""
+AS_FOUND = settings(
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),
+)
+"""For lanes worked in pieces: a failure is shown as it was found, since making it smaller would take minutes."""
 
 UNSOUND = {Event.GAP, Event.STALLED, Event.DISCONNECTED, Event.DROPPED, Event.STARTED, Event.STOPPED}
 _REPEAT_NS = 30 * S
@@ -54,6 +62,14 @@ class Story:
         """Show the records as far as a person would read them."""
         shown = b"".join(self.lines)[:_SHOWN_BYTES_MAX].decode()
         return f"Story({len(self.lines)} records{', final' if self.final else ''}):\n{shown}\n"
+
+    def _repr_pretty_(self, printer: RepresentationPrinter, *_: object) -> None:
+        """Show the same in what hypothesis prints.
+
+        Of itself it shows every field of a dataclass. It warns of so much text, the warning is an error here, and that
+        error hides the failure behind one of "inconsistent data generation".
+        """
+        printer.text(repr(self))
 
     def now(self) -> int:
         """Return the time of the next record."""

@@ -7,7 +7,7 @@ from itertools import pairwise
 from random import Random
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fluxforge.adapters.memory.store import MemoryStore
@@ -15,6 +15,7 @@ from fluxforge.domain.control import Control, Event, FeedKey
 from fluxforge.domain.lane import Lane
 from fluxforge.domain.segment import FeedLast, Manifest, PreviousSegment
 from fluxforge_etl_worker.holes import Hole, holes_of
+from tests.faults.mode import Runs
 from tests.unit.fluxforge_etl_worker.samples import (
     ASKS,
     BIDS,
@@ -31,7 +32,7 @@ from tests.unit.fluxforge_etl_worker.samples import (
     trade,
     worker_on,
 )
-from tests.unit.fluxforge_etl_worker.stories import Story, compare, lane_of, stories
+from tests.unit.fluxforge_etl_worker.stories import AS_FOUND, Story, compare, lane_of, stories
 
 BOOK = FeedKey("orderbook", "BTC-USDT")
 RECORDS = ("orderbook/hf", "orderbook/bars", "orderbook/books", "trades", "ticker")
@@ -130,22 +131,39 @@ def worked(segments: Sequence[Sealed], order: Random, **changes: object) -> Memo
     return store
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=list(HealthCheck))
-@given(story=stories(steps_max=40), data=st.data(), seed=st.integers(0, 1000))
-def test_whatever_is_gone_and_wherever_the_cuts_are_the_rows_are_those_the_oracle_says(
-    story: Story, data: st.DataObject, seed: int
-) -> None:
-    size = len(story.lines)
-    begins = data.draw(st.lists(st.integers(1, max(1, size - 2)), max_size=3))
-    gone = [(begin, min(begin + Random(seed + begin).choice([1, 2, 9]), size - 1)) for begin in begins]
-    lane = torn(story.recording, gone)
-    places = data.draw(st.lists(st.integers(1, 60), max_size=5))
-    cuts = [place for place in places if place < len(lane.lines)]
-    cuts += [line for line, _ in lane.edges if data.draw(st.booleans())]
-    segments = segments_of(lane, cuts, Random(seed))
-    store = worked(segments, Random(seed))
-    told = lane_of(lane.records, options(), final=story.final, holes=lane.holes)
-    compare(lambda dataset: placed_rows(store, dataset), told, RECORDS)
+@pytest.mark.timeout(600)
+def test_whatever_is_gone_and_wherever_the_cuts_are_the_rows_are_those_the_oracle_says(runs: Runs) -> None:
+    @settings(AS_FOUND, max_examples=runs(bounded=15, full=150))
+    @given(story=stories(steps_max=runs(bounded=25, full=40)), data=st.data(), seed=st.integers(0, 1000))
+    def check(story: Story, data: st.DataObject, seed: int) -> None:
+        size = len(story.lines)
+        begins = data.draw(st.lists(st.integers(1, max(1, size - 2)), max_size=3))
+        gone = [(begin, min(begin + Random(seed + begin).choice([1, 2, 9]), size - 1)) for begin in begins]
+        lane = torn(story.recording, gone)
+        places = data.draw(st.lists(st.integers(1, 60), max_size=5))
+        cuts = [place for place in places if place < len(lane.lines)]
+        cuts += [line for line, _ in lane.edges if data.draw(st.booleans())]
+        store = worked(segments_of(lane, cuts, Random(seed)), Random(seed))
+        told = lane_of(lane.records, options(), final=story.final, holes=lane.holes)
+        compare(lambda dataset: placed_rows(store, dataset), told, RECORDS)
+
+    check()
+
+
+@pytest.mark.parametrize("cuts", [[], [5], [6]])
+def test_what_was_told_before_a_hole_counts_no_more_in_it_wherever_the_lane_was_cut(cuts: list[int]) -> None:
+    recording = a_book_lane(1)
+    recording.control(T0 + 2 * S, Control(Event.STALLED, scope=BOOK))
+    recording.restart("boot2")
+    recording.control(T0 + 600 * S, Control(Event.STARTED, feeds=(BOOK,)))
+    recording.control(T0 + 600 * S + 1, Control(Event.STALLED, scope=BOOK, repeat=True))  # gone
+    recording.book(T0 + 601 * S, BIDS, ASKS)
+    recording.control(T0 + 602 * S, Control(Event.STALLED, scope=BOOK, repeat=True))
+    recording.book(T0 + 603 * S, BIDS, ASKS)
+    lane = torn(recording, [(6, 7)])
+    store = worked(segments_of(lane, cuts, Random(0)), Random(1))
+    states = [row["book_state"] for row in placed_rows(store, "orderbook/hf") if row["ts_ns"] > T0 + 600 * S]
+    assert states == ["suspect", "stale"]
 
 
 def a_book_lane(seconds: int = 200) -> Recording:

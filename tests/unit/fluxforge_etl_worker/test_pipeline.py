@@ -11,6 +11,7 @@ from fluxforge.adapters.memory.store import MemoryStore
 from fluxforge.domain.control import Event, FeedKey
 from fluxforge_etl_worker import stretch
 from fluxforge_etl_worker.features.registry import all_features
+from tests.faults.mode import Runs
 from tests.unit.fluxforge_etl_worker import oracle
 from tests.unit.fluxforge_etl_worker.samples import (
     ASKS,
@@ -27,12 +28,11 @@ from tests.unit.fluxforge_etl_worker.samples import (
     trade,
     worker_on,
 )
-from tests.unit.fluxforge_etl_worker.stories import DATASETS, Story, compare, lane_of, stories
+from tests.unit.fluxforge_etl_worker.stories import AS_FOUND, DATASETS, Story, compare, lane_of, stories
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 WHOLE = settings(max_examples=70, deadline=None, suppress_health_check=list(HealthCheck))
-CUT = settings(WHOLE, max_examples=25)
 INTERVALS = st.sampled_from([0, S, S // 4, 60 * S])
 HORIZONS = st.sampled_from([(1, 5, 30, 60), (1, 5, 30, 60), (2, 45), (90,)])
 
@@ -68,25 +68,28 @@ def test_every_row_of_a_lane_is_what_the_oracle_says(
     compare(lambda dataset: rows_of(result, dataset), story.lane(chosen))
 
 
-@CUT
-@given(
-    story=stories(steps_max=40),
-    interval_ns=INTERVALS,
-    places=st.one_of(st.just(range(1000)), st.lists(st.integers(1, 40), max_size=6)),
-    seed=st.integers(0, 1000),
-)
-def test_whatever_the_cuts_and_the_order_of_the_work_the_rows_are_those_of_the_whole_lane(
-    story: Story, interval_ns: int, places: Sequence[int], seed: int
-) -> None:
-    chosen = options(hf_interval_ns=interval_ns)
-    segments = sealed(story.lines, [place for place in places if place < len(story.lines)])
-    store = MemoryStore()
-    for segment in segments:
-        stored(store, segment.body, segment.manifest)
-    worker = worker_on(store, options=chosen)
-    for segment in Random(seed).sample(segments, len(segments)):
-        worker.process(segment.manifest.lane, segment.manifest.name)
-    compare(lambda dataset: placed_rows(store, dataset), story.lane(chosen))
+def test_whatever_the_cuts_and_the_order_of_the_work_the_rows_are_those_of_the_whole_lane(runs: Runs) -> None:
+    steps_max = runs(bounded=25, full=40)
+
+    @settings(AS_FOUND, max_examples=runs(bounded=8, full=100))
+    @given(
+        story=stories(steps_max=steps_max),
+        interval_ns=INTERVALS,
+        places=st.one_of(st.just(range(1000)), st.lists(st.integers(1, steps_max), max_size=6)),
+        seed=st.integers(0, 1000),
+    )
+    def check(story: Story, interval_ns: int, places: Sequence[int], seed: int) -> None:
+        chosen = options(hf_interval_ns=interval_ns)
+        segments = sealed(story.lines, [place for place in places if place < len(story.lines)])
+        store = MemoryStore()
+        for segment in segments:
+            stored(store, segment.body, segment.manifest)
+        worker = worker_on(store, options=chosen)
+        for segment in Random(seed).sample(segments, len(segments)):
+            worker.process(segment.manifest.lane, segment.manifest.name)
+        compare(lambda dataset: placed_rows(store, dataset), story.lane(chosen))
+
+    check()
 
 
 def edges() -> Story:

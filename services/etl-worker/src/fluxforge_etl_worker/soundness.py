@@ -1,7 +1,8 @@
 """Soundness: when a feed of the lane cannot be trusted, told by the lane's control records. Pure.
 
 A feed is unsound from the capture_ns of a record that says so until its `resynced` (books) or `recovered` (any other).
-Where records are gone every feed is, and until it has shown itself: what they said of it may still stand.
+Where records are gone every feed is, and until it has shown itself: what they said of it may still stand. What was
+told before no longer counts there: how far back it is known depends on where the lane was cut.
 A lane without control records counts as sound from its first record on.
 """
 
@@ -19,7 +20,7 @@ from fluxforge_etl_worker.holes import Hole
 
 _FOR_EVER: Final = int(np.iinfo(np.int64).max)
 _EVENTS: Final = UNSOUND_EVENTS | SOUND_EVENTS
-_Change = tuple[int, int, Event]  # when, from when on for bars, what
+_Change = tuple[int, int, Event | None]  # when, from when on for bars, what; None: nothing is known any more
 
 
 class BookState(StrEnum):
@@ -82,7 +83,7 @@ def soundness_of(feed: FeedKey, rows: Iterable[ControlRow], blind: Sequence[Blin
     times = [row.capture_ns for row in happened]
     changes: list[_Change] = []
     for spot in blind:
-        changes.append((spot.begin_ns, spot.begin_ns, Event.GAP))
+        changes.append((spot.begin_ns, spot.begin_ns, None))
         is_silent = bisect_left(times, spot.begin_ns) == bisect_left(times, spot.end_ns)
         if is_silent and not any(other.covers(spot.end_ns) for other in blind):
             changes.append((spot.end_ns, spot.end_ns, Event.RECOVERED))
@@ -99,11 +100,11 @@ def _folded(changes: Iterable[_Change]) -> FeedSoundness:
     states: list[str] = [BookState.SYNCED]
     standing: set[Event] = set()
     for at_ns, reach_ns, event in changes:
-        if event in UNSOUND_EVENTS:
+        if event is None or event in UNSOUND_EVENTS:
             if not standing:
                 begin.append(at_ns)
                 reach.append(reach_ns)
-            standing.add(event)
+            standing = {Event.GAP} if event is None else standing | {event}
         elif standing:
             end.append(at_ns)
             standing.clear()

@@ -12,7 +12,8 @@ Stretch = tuple[int, int]
 T = TypeVar("T")
 NS = 1_000_000_000
 EVER = 2**63
-UNSOUND = {"gap", "stalled", "disconnected", "dropped", "started", "stopped", "lane_closed"}
+BLIND = "blind"
+UNSOUND = {"gap", "stalled", "disconnected", "dropped", "started", "stopped", "lane_closed", BLIND}
 SOUND = {"resynced", "recovered"}
 
 
@@ -114,13 +115,13 @@ class Lane:
         ]
 
     def changes(self, feed: Feed) -> list[tuple[int, str]]:
-        """Return what made a feed unsound or sound, and when; a hole as the gap it may be and its end."""
+        """Return what made a feed unsound or sound, and when; a hole as `blind` and its end."""
         told = [(record["capture_ns"], record["data"]["event"]) for record in self.concerning(feed)]
         told = [(at, event) for at, event in told if event in UNSOUND | SOUND]
         blind = [(before + 1, after + 30 * NS + 1) for before, after in self.holes]
         found: list[tuple[int, str]] = []
         for begin, end in blind:
-            found.append((begin, "gap"))
+            found.append((begin, BLIND))
             silent = all(not begin <= at < end for at, _ in told)
             if silent and all(not other <= end < last for other, last in blind):
                 found.append((end, "recovered"))
@@ -152,7 +153,9 @@ class Lane:
         for when, event in self.changes(feed):
             if when > at:
                 break
-            if event in UNSOUND:
+            if event == BLIND:  # what was told before counts no more
+                standing = {BLIND}
+            elif event in UNSOUND:
                 standing.add(event)
             else:
                 standing.clear()
