@@ -76,11 +76,6 @@ async def test_a_connection_beyond_help_ends_the_service(
         await settled(plant, table, f"connection of all three: {reason}")
 
 
-# nats-py leaves the socket of a connection attempt that was not answered to the garbage collector, and Python says so.
-UNANSWERED = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
-
-@UNANSWERED
 @pytest.mark.usefixtures("full_run")
 async def test_a_stopped_server_is_noticed_and_waited_for(tmp_path: Path, table: FaultTable) -> None:
     async with running_plant(tmp_path, numbered(tmp_path, "shaken")) as plant:

@@ -54,11 +54,6 @@ async def _woken(plant: Plant) -> None:
     os.kill(plant.server.pid, signal.SIGCONT)
 
 
-# nats-py leaves the socket of a connection attempt that was not answered to the garbage collector, and Python says so.
-UNANSWERED = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
-
-@UNANSWERED
 @pytest.mark.parametrize(
     ("fault", "begin", "end"),
     [("there", _leave, _there), ("killed", _kill, _started), ("stopped", _stop, _woken)],

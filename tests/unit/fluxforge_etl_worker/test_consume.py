@@ -3,13 +3,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 
+import pytest
 from prometheus_client import CollectorRegistry
 from typing_extensions import override
 
-from fluxforge.adapters.memory.bus import MemoryBus
+from fluxforge.adapters.memory.bus import MemoryBus, MemoryClaim
 from fluxforge.adapters.memory.server import MemoryServer
 from fluxforge.adapters.memory.store import MemoryStore
-from fluxforge.domain.errors import SegmentCorruptError
+from fluxforge.domain.errors import BusUnavailableError, SegmentCorruptError
 from fluxforge.domain.segment import SealedEvent
 from fluxforge.runtime.lifecycle import Shutdown
 from fluxforge_etl_worker.consume import EtlService
@@ -66,6 +67,29 @@ async def test_a_claim_is_held_until_the_parts_are_placed_and_told_of() -> None:
     assert store.held[f"commits/{LANE}/{SEGMENT}.placed"] == 1
     assert server.held[f"parts.committed.{LANE}.{SEGMENT}"] == 1
     assert server.work == []
+
+
+async def test_a_claim_that_the_bus_forgot_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    bus = MemoryBus(MemoryServer())
+    store = MemoryStore()
+    first, *rest = events = sealed_in(store, 3)
+    ack = MemoryClaim.ack
+
+    async def forgotten(claim: MemoryClaim) -> None:
+        if claim.subject.endswith(first.segment):
+            raise BusUnavailableError("ack", "no answer")
+        await ack(claim)
+
+    monkeypatch.setattr(MemoryClaim, "ack", forgotten)
+    for event in events:
+        await bus.events.publish(f"segments.sealed.{LANE}.{event.segment}", event.to_json(), message_id=event.segment)
+    shutdown = Shutdown()
+    shutdown.request()
+    service = EtlService(worker_on(store), bus, EtlEvents(CollectorRegistry()), shutdown, instance="one", verb_s=0.05)
+    await service.run()
+    assert all(store.size(f"commits/{LANE}/{event.segment}.placed") is not None for event in events)
+    assert [work.subject.rpartition(".")[2] for work in bus.server.work] == [first.segment]
+    assert len(rest) == 2
 
 
 async def test_an_event_that_names_no_segment_is_taken_out_of_the_queue() -> None:

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import hashlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeVar
@@ -40,6 +40,7 @@ from fluxforge_etl_worker.work import Outcome, Worker
 T = TypeVar("T")
 
 _CLAIM_WAIT_S: Final = 1.0
+_VERB_S: Final = 30.0
 _CLOSE_S: Final = 1.0
 _ALONE_FROM_DELIVERY: Final = 6
 _HEARTBEAT_S: Final = 5.0
@@ -59,13 +60,16 @@ class _Target:
 class EtlService:
     """One worker on the queue. A drain finishes what waits, then ends."""
 
-    def __init__(self, worker: Worker, bus: Bus, events: EtlEvents, shutdown: Shutdown, *, instance: str) -> None:
+    def __init__(
+        self, worker: Worker, bus: Bus, events: EtlEvents, shutdown: Shutdown, *, instance: str, verb_s: float = _VERB_S
+    ) -> None:
         self._worker = worker
         self._bus = bus
         self._events = events
         self._patience = Patience(events)
         self._shutdown = shutdown
         self._instance = instance
+        self._verb_s = verb_s
         self._work: WorkQueue | None = None
         self._backlog = 0
         self._segments = 0
@@ -137,7 +141,7 @@ class EtlService:
             target = _Target(Lane.parse(event.lane), checked_name(event.segment))
         except (ManifestError, NameRefusedError) as error:
             self._events.claim_refused(claim.subject, str(error))
-            await self._patience.bus(claim.term)
+            await self._say(claim, claim.term)
             return
         try:
             mark = await self._held(claim, partial(self._worker.mark, target.lane, target.segment))
@@ -169,7 +173,7 @@ class EtlService:
             }
         )
         await self._publish(f"parts.committed.{name}", payload, f"{name}.parts")
-        await self._patience.bus(claim.ack)
+        await self._say(claim, claim.ack)
         if outcome.forged:
             self._segments += 1
             self._records += outcome.records
@@ -186,7 +190,18 @@ class EtlService:
         """Tell of a mark that stands and take its segment out of the queue; of each mark one event is stored."""
         name = f"{target.lane}.{target.segment}"
         await self._publish(f"dead.{name}", mark, f"{name}.dead.{hashlib.sha256(mark).hexdigest()[:16]}")
-        await self._patience.bus(claim.term)
+        await self._say(claim, claim.term)
+
+    async def _say(self, claim: Claim, verb: Callable[[], Awaitable[None]]) -> None:
+        """Say the verb that ends a claim; one of which the bus knows nothing any more answers to none.
+
+        What is delivered again all the same is found settled.
+        """
+        try:
+            async with asyncio.timeout(self._verb_s):
+                await self._patience.bus(verb)
+        except TimeoutError:
+            self._events.claim_left(claim.subject)
 
     async def _held(self, claim: Claim, work: Callable[[], T]) -> T:
         """Run work in a thread, again while it fails for a time, and keep the claim alive meanwhile."""

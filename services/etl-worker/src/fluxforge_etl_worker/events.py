@@ -92,6 +92,10 @@ class EtlEvents:
         self._refused.inc()
         self._log.error("claim.refused", subject=subject, reason=reason)
 
+    def claim_left(self, subject: str) -> None:
+        """The bus did not take the verb of a claim that is settled, and may have forgotten it."""
+        self._log.warning("claim.left", subject=subject)
+
     def event_published_again(self, lane: str, segment: str) -> None:
         """A segment that nobody works on was announced again."""
         self._again.inc()
