@@ -8,6 +8,7 @@ import time
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from tests.servers import running_nats
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 120.0
 _POLL_S = 0.02
+_ORPHAN = ('File "<string>"', "multiprocessing/process.py")
+"""Where the traceback begins of a worker's child that finds its parent killed."""
 _EXCHANGE = {"rate_hz": 300, "bulk": 1, "bulk_bytes": 2_000}
 
 READY = {
@@ -247,8 +250,9 @@ class Plant:
         return [
             f"{path.name}: {line}"
             for path in sorted((self.base / "logs").glob("*.log"))
-            for line in path.read_text(errors="replace").splitlines()
-            if '"service.crashed"' in line or line.startswith("Traceback")
+            for line, below in pairwise([*path.read_text(errors="replace").splitlines(), "", ""])
+            if '"service.crashed"' in line
+            or (line.startswith("Traceback") and not any(mark in below for mark in _ORPHAN))
         ]
 
     async def end(self) -> None:
