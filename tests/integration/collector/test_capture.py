@@ -27,9 +27,9 @@ def trade_ids(lines: list[Line]) -> list[str]:
     return [str(trade["id"]) for line in lines for trade in line.data]
 
 
-def flat(keys: list[list[Any]], exchange: str) -> list[str]:
-    """Ids of trades; Coinbase's keys begin with the sequence number of the message."""
-    return [str(key) for group in keys for key in (group[1:] if exchange == "coinbase" else group)]
+def flat(keys: list[list[Any]]) -> list[str]:
+    """Ids of trades."""
+    return [str(key) for group in keys for key in group]
 
 
 @pytest.mark.parametrize("exchange", ["binance", "binanceus", "coinbase", "kraken"])
@@ -54,7 +54,7 @@ async def test_every_frame_of_every_channel_is_one_record(rig: Rig, tmp_path: Pa
         assert [line.seq for line in feeds[feed]] == list(range(1, len(feeds[feed]) + 1))
         if feed[0] == "trades":
             snapshots = sent(ledger, "snapshot").get(feed, [])
-            assert sorted(trade_ids(feeds[feed])) == sorted(flat(keys, exchange) + flat(snapshots, exchange))
+            assert sorted(trade_ids(feeds[feed])) == sorted(flat(keys) + flat(snapshots))
         elif feed[0] == "orderbook" and exchange.startswith("binance"):
             last_ids = [line.data["nonce"] for line in feeds[feed]]
             assert last_ids[1:] == [last for _, last in keys if last > last_ids[0]]
@@ -120,7 +120,7 @@ async def test_a_malformed_frame_is_named_and_its_feed_lives_on(rig: Rig, tmp_pa
     assert "stream.binance.com" in detail["url"]
     first_loss = events_of(lines, "disconnected")[0].capture_ns
     assert rejected.capture_ns < first_loss
-    assert trade_ids(by_feed(lines)["trades", "BTC-USDT"]) == flat(sent(ledger)["trades", "BTC-USDT"], "binance")
+    assert trade_ids(by_feed(lines)["trades", "BTC-USDT"]) == flat(sent(ledger)["trades", "BTC-USDT"])
 
 
 @pytest.mark.parametrize("exchange", ["binance", "coinbase", "kraken"])
