@@ -2,7 +2,9 @@
 
 import asyncio
 import random
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,13 +34,15 @@ async def test_killed_under_load(
         "nats-server": runs(bounded=1, full=150),
     }
     systems = SYSTEMS if is_full else 1
-    tolls = await asyncio.gather(
-        *(one_system(tmp_path / str(i), kills, random.Random(f"{seed}-{i}")) for i in range(systems))
+    results = await asyncio.gather(
+        *(one_system(tmp_path / str(i), kills, random.Random(f"{seed}-{i}")) for i in range(systems)),
+        return_exceptions=True,  # each comes to its own end
     )
+    ends = [result for result in results if isinstance(result, End)]
     for name in kills:
-        tolled = [toll[name] for toll, _, _ in tolls]
+        tolled = [end.tolls[name] for end in ends]
         # The steady collector is never killed: what its lane lacks was lost by somebody else.
-        verdicts = [shaken if name == "collector" else steady for _, steady, shaken in tolls]
+        verdicts = [end.shaken if name == "collector" else end.steady for end in ends]
         table.add(
             fault=f"{name} SIGKILL under load ({sum(toll.after_ready for toll in tolled)} once it was ready)",
             runs=sum(toll.kills for toll in tolled),
@@ -47,15 +51,29 @@ async def test_killed_under_load(
             unexplained=sum(verdict.unexplained for verdict in verdicts),
             recoveries_s=[recovery for toll in tolled for recovery in toll.recoveries_s],
         )
-    for _, steady, shaken in tolls:
-        assert steady.is_whole, steady
-        assert shaken.is_explained, shaken
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    for end in ends:
+        assert end.crashes == []
+        assert end.report["balanced"], end.report["findings"][:20]
+        assert end.steady.is_whole, end.steady
+        assert end.shaken.is_explained, end.shaken
 
 
-async def one_system(
-    base: Path, kills: dict[str, int], chance: random.Random
-) -> tuple[dict[str, Toll], Verdict, Verdict]:
-    """Kill everything but one collector; return what was done, and how the two lanes came out of it."""
+@dataclass(frozen=True, slots=True)
+class End:
+    """What was done to one system, by service, and how the lanes of its two collectors came out of it."""
+
+    tolls: dict[str, Toll]
+    crashes: list[str]
+    report: dict[str, Any]
+    steady: Verdict
+    shaken: Verdict
+
+
+async def one_system(base: Path, kills: dict[str, int], chance: random.Random) -> End:
+    """Kill everything but one collector, until all that was captured is in Parquet."""
     async with running_plant(base, numbered(base, "steady", "shaken")) as plant:
         plant.is_supervised = True
         steady, shaken = plant.collector("steady"), plant.collector("shaken")
@@ -69,11 +87,10 @@ async def one_system(
             }
             tolls["nats-server"] = tasks.create_task(kill_bus(plant, kills["nats-server"], chance, pause_s=(0.5, 8.0)))
         await plant.drain(patience_s=600)
-        assert plant.crashes() == []
-        report = await audit(plant)
-        assert report["balanced"], report["findings"][:20]
-        return (
-            {name: task.result() for name, task in tolls.items()},
-            judge(plant, "steady"),
-            judge(plant, "shaken"),
+        return End(
+            tolls={name: task.result() for name, task in tolls.items()},
+            crashes=plant.crashes(),
+            report=await audit(plant),
+            steady=judge(plant, "steady"),
+            shaken=judge(plant, "shaken"),
         )

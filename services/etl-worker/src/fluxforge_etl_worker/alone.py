@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import signal
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from typing import Final
@@ -101,7 +102,8 @@ def _work(result: Connection, worker: Worker, lane: Lane, segment: str) -> None:
         signal.signal(number, signal.SIG_IGN)  # a drain waits for us; who wants an end ends our parent
     threading.Thread(target=_end_with_parent, daemon=True).start()
     watched = replace(worker, reading=lambda segment: result.send(_Reading(segment)))
-    result.send(_outcome(watched, lane, segment))
+    with suppress(BrokenPipeError):  # the parent was killed: nobody is left to tell
+        result.send(_outcome(watched, lane, segment))
 
 
 def _outcome(worker: Worker, lane: Lane, segment: str) -> Outcome | FluxForgeError:
