@@ -1,13 +1,10 @@
-"""The true process: killed, doubled, stopped and woken, without its events, on a disk it cannot write."""
+"""The true process: killed, doubled, stopped and woken, on a disk it cannot write."""
 
 import asyncio
 import random
 
 import pytest
 
-from fluxforge.adapters.jetstream import BusOptions
-from fluxforge.adapters.jetstream.api import Api
-from fluxforge.adapters.jetstream.provision import provision
 from fluxforge.domain.lane_state import LaneState
 from tests.integration.segmenter.processes import PATIENCE_S, Rig, lease_ttl_s, rig, until
 from tests.traffic import LANE, Traffic, audit
@@ -64,26 +61,6 @@ async def test_the_stream_keeps_its_last_message_and_nothing_else_that_is_sealed
         await rig.until_sealed(6)
         await rig.drain(process)
     audit(rig.data, traffic.published)
-
-
-async def test_events_that_the_bus_lost_are_published_again(rig: Rig) -> None:
-    traffic = Traffic()
-    async with rig.segmenter() as process:
-        await rig.until_open()
-        await traffic.publish(rig.bus, [traffic.block()])
-        await rig.drain(process)
-    api: Api = rig.bus._api
-    await api.call("STREAM.DELETE.SEGMENTS")
-    await provision(BusOptions(servers=(rig.url,), lease_ttl_s=rig.lease_ttl_s))
-    async with rig.segmenter() as process:
-        work = await rig.bus.work()
-        claim = await work.claim(wait_s=PATIENCE_S)
-        assert claim is not None
-        (manifest,) = audit(rig.data, traffic.published)
-        assert claim.subject == f"segments.sealed.{LANE}.{manifest.name}"
-        await claim.ack()
-        await work.close()
-        await rig.drain(process)
 
 
 async def test_a_disk_path_that_cannot_be_written_is_named_and_is_no_reason_to_try_again(rig: Rig) -> None:

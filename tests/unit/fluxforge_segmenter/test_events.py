@@ -43,7 +43,6 @@ def test_of_many_failures_the_first_and_every_tenth_are_logged_and_all_are_count
     [
         (lambda events: events.name_taken(LANE, "n"), "names_taken_total", "error"),
         (lambda events: events.segment_restored(LANE, "n"), "segments_restored_total", "error"),
-        (lambda events: events.event_published_again(LANE, "n"), "events_again_total", "warning"),
     ],
 )
 def test_what_somebody_must_know_is_loud_and_counted(

@@ -8,7 +8,6 @@ from structlog.testing import capture_logs
 
 from fluxforge.domain.commit import CommitRecord
 from fluxforge_segmenter.contents import Tail
-from fluxforge_segmenter.reconcile import publish_missing
 from fluxforge_segmenter.recover import recover, restore_recent
 from tests.traffic import LANE, Traffic, audit, manifests
 from tests.unit.fluxforge_segmenter.world import World
@@ -80,19 +79,14 @@ def retire(world: World) -> None:
         world.store.delete(world.layout.segment_key(LANE, manifest.file))
 
 
-async def test_segments_whose_data_was_deleted_are_neither_put_again_nor_announced_again(world: World) -> None:
+async def test_segments_whose_data_was_deleted_are_not_put_again(world: World) -> None:
     traffic = await sealed(world)
     last = manifests(world.data)[-1]
     retire(world)
     before = set(world.store.keys(world.layout.ready_prefix(LANE)))
-    announced = dict(world.announced())
     tools = await world.tools()
     assert await recover(tools, world.workspace(tools)) == Tail.of(last)
-    work = await world.bus.work()
-    world.server.work.clear()
-    await publish_missing(tools, work.backlog)
     assert set(world.store.keys(world.layout.ready_prefix(LANE))) == before
-    assert world.announced() == announced
     await world.put([traffic.block()])
     await world.drain()
     assert manifests(world.data)[-1].first == last.last + 1

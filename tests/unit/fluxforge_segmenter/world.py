@@ -269,14 +269,12 @@ class World:
         self, points: Points | None = None, *, size_bytes_max: int = 10**9, **options: Any
     ) -> "Segmenting":
         tools = await self.tools(points, grace_ns=options.pop("grace_ns", HOUR_NS))
-        work = await tools.bus.work()
         segmenting = Segmenting(tools)
         segmenting.task = LaneTask(
             tools,
             self.workspace(tools, **options),
             Rhythm(SealPolicy(size_bytes_max=size_bytes_max, age_ns_max=300_000_000_000), 5_000_000_000, wait_s=0.02),
             lambda: segmenting.is_draining,
-            work.backlog,
         )
         return segmenting
 

@@ -33,7 +33,6 @@ class SegmenterEvents:
             f"{prefix}_rereads_total", "Open files dropped and read anew.", labels, registry=registry
         )
         self._taken = Counter(f"{prefix}_names_taken_total", "Names found taken.", labels, registry=registry)
-        self._announced = Counter(f"{prefix}_events_again_total", "Events published again.", labels, registry=registry)
         self._restored = Counter(f"{prefix}_segments_restored_total", "Segments put again.", labels, registry=registry)
         self._lost = Counter(
             f"{prefix}_segments_lost_total", "Looks at a segment that cannot be put again.", labels, registry=registry
@@ -145,11 +144,6 @@ class SegmenterEvents:
         """What was read cannot be trusted; it is read again from the last seal on."""
         self._rereads.labels(str(lane)).inc()
         self._log.warning("lane.reread", lane=str(lane), error=str(error))
-
-    def event_published_again(self, lane: Lane, name: str) -> None:
-        """A sealed segment nobody works on was announced again."""
-        self._announced.labels(str(lane)).inc()
-        self._log.warning("event.published_again", lane=str(lane), segment=name)
 
     def stream_purged(self, lane: Lane, *, below_seq: int) -> None:
         """The stream gave up what stands in storage."""

@@ -6,7 +6,7 @@ fit is read again, and what still does not fit then is named and passed.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -15,7 +15,6 @@ from fluxforge.domain.errors import LaneBrokenError, SequenceGoneError, StoreUna
 from fluxforge.domain.lane_state import RECENT_MAX
 from fluxforge.domain.segment import SealPolicy, SegmentName
 from fluxforge.domain.status import LaneStatus
-from fluxforge.ports.bus import Backlog
 from fluxforge.ports.lanes import LaneReader, StoredBlock
 from fluxforge_segmenter.contents import Contents, Tail
 from fluxforge_segmenter.doubts import Doubts
@@ -47,19 +46,11 @@ class Rhythm:
 class LaneTask:
     """One held lane on its way from stream to storage."""
 
-    def __init__(
-        self,
-        tools: LaneTools,
-        workspace: Workspace,
-        rhythm: Rhythm,
-        is_draining: Callable[[], bool],
-        backlog: Callable[[], Awaitable[Backlog]],
-    ) -> None:
+    def __init__(self, tools: LaneTools, workspace: Workspace, rhythm: Rhythm, is_draining: Callable[[], bool]) -> None:
         self._tools = tools
         self._workspace = workspace
         self._rhythm = rhythm
         self._is_draining = is_draining
-        self._backlog = backlog
         self._tail = Tail()
         self._open: OpenSegment | None = None
         self._opened_ns = 0
@@ -261,7 +252,7 @@ class LaneTask:
         self._tools.events.backlog_seen(self._tools.lane, info.last_seq - self._last_read)
 
     async def _tend(self) -> None:
-        self._is_whole = await tend(self._tools, self._workspace, self._tail, self._backlog)
+        self._is_whole = await tend(self._tools, self._workspace, self._tail)
         self._tended_ns = self._tools.clock.monotonic_ns()
         if self._is_reading and self._open is None:
             await self._close_if_over()

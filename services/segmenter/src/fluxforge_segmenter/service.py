@@ -3,14 +3,13 @@
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
 from fluxforge.domain.errors import TransientError
 from fluxforge.domain.lane import Lane
 from fluxforge.domain.status import SegmenterStatus, status_subject, status_to_json
-from fluxforge.ports.bus import Backlog, Bus
+from fluxforge.ports.bus import Bus
 from fluxforge.ports.clock import Clock
 from fluxforge.ports.store import Store
 from fluxforge.runtime.lifecycle import Shutdown
@@ -73,28 +72,24 @@ class Segmenter:
         Raises:
             BaseExceptionGroup: Of the errors that ended the service.
         """
-        work = await self._patience.bus(self._ports.bus.work)
-        try:
-            async with asyncio.TaskGroup() as background:
-                failed = self._shutdown.watched(self._ports.bus.failed())
-                watches = [background.create_task(failed), background.create_task(self._announce())]
-                if not await self._shutdown.unless_hurried(self._serve_lanes(work.backlog)):
-                    self._events.drain_cut_short()
-                for watch in watches:
-                    watch.cancel()
-        finally:
-            await work.close()
+        async with asyncio.TaskGroup() as background:
+            failed = self._shutdown.watched(self._ports.bus.failed())
+            watches = [background.create_task(failed), background.create_task(self._announce())]
+            if not await self._shutdown.unless_hurried(self._serve_lanes()):
+                self._events.drain_cut_short()
+            for watch in watches:
+                watch.cancel()
 
-    async def _serve_lanes(self, backlog: Callable[[], Awaitable[Backlog]]) -> None:
+    async def _serve_lanes(self) -> None:
         async with asyncio.TaskGroup() as lanes:
-            await self._find_lanes(lanes, backlog)
+            await self._find_lanes(lanes)
 
-    async def _find_lanes(self, group: asyncio.TaskGroup, backlog: Callable[[], Awaitable[Backlog]]) -> None:
+    async def _find_lanes(self, group: asyncio.TaskGroup) -> None:
         while not self._shutdown.requested:
             for lane in await self._known_lanes():
                 if lane not in self._lanes:
                     self._lanes.add(lane)
-                    group.create_task(self._shutdown.watched(self._serve(lane, backlog)), name=str(lane))
+                    group.create_task(self._shutdown.watched(self._serve(lane)), name=str(lane))
             self._has_looked = True
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._shutdown.wait(), _POLL_S)
@@ -105,7 +100,7 @@ class Segmenter:
         streams = await self._patience.bus(self._ports.bus.streams.lanes)
         return sorted({*keys, *streams})
 
-    async def _serve(self, lane: Lane, backlog: Callable[[], Awaitable[Backlog]]) -> None:
+    async def _serve(self, lane: Lane) -> None:
         settings, ports = self._settings, self._ports
         root = settings.scratch_dir / settings.layout.active_prefix(lane)
         hold = await LaneHold.take(
@@ -125,7 +120,7 @@ class Segmenter:
         tools = LaneTools(ports.bus, hold, shelf, self._patience, self._events, ports.clock, settings.bus_grace_ns)
         workspace = Workspace(root, hold.owner, settings.compression, ports.sync)
         rhythm = Rhythm(settings.policy, settings.flush_interval_ns)
-        task = LaneTask(tools, workspace, rhythm, lambda: self._shutdown.requested, backlog)
+        task = LaneTask(tools, workspace, rhythm, lambda: self._shutdown.requested)
         self._tasks[lane] = task
         try:
             async with asyncio.TaskGroup() as group:

@@ -1,31 +1,27 @@
 """Tending: what a lane needs from time to time beside being read and sealed.
 
-What is sealed is seen in storage, told to whoever works on it, and leaves the bus after a grace; so does a lane that
-was closed. Nothing leaves the bus unless the lane is ours at that moment and its stream holds what was sealed from it.
+What is sealed is seen in storage and leaves the bus after a grace; so does a lane that was closed. Nothing leaves the
+bus unless the lane is ours at that moment and its stream holds what was sealed from it.
 """
 
-from collections.abc import Awaitable, Callable
 from functools import partial
 
-from fluxforge.ports.bus import Backlog
 from fluxforge_segmenter.bounds import is_over, purge_below
 from fluxforge_segmenter.contents import Tail
 from fluxforge_segmenter.epochs import drop_left
-from fluxforge_segmenter.reconcile import publish_missing
 from fluxforge_segmenter.recover import restore_recent
 from fluxforge_segmenter.seal import LaneTools
 from fluxforge_segmenter.stream import holds_what_was_sealed
 from fluxforge_segmenter.workspace import Workspace
 
 
-async def tend(tools: LaneTools, workspace: Workspace, tail: Tail, backlog: Callable[[], Awaitable[Backlog]]) -> bool:
-    """Look after storage, events and stream; return whether everything sealed lately stands in storage.
+async def tend(tools: LaneTools, workspace: Workspace, tail: Tail) -> bool:
+    """Look after storage and stream; return whether everything sealed lately stands in storage.
 
     Raises:
         FencedError: The lane is somebody else's.
     """
     is_whole = await restore_recent(tools, workspace)
-    await publish_missing(tools, backlog)
     if is_whole:
         await purge(tools, tail)
         await drop_left(tools, grace_ns=tools.bus_grace_ns)
