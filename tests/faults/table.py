@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 BEGIN = "<!-- faults: begin (written by `make faults`) -->"
 END = "<!-- faults: end -->"
@@ -15,6 +16,19 @@ _HEAD = (
     "|---|---:|---:|---:|---:|---:|",
 )
 _QUANTILES = 100
+
+
+class Losses(Protocol):
+    """What a judge has counted."""
+
+    @property
+    def lost(self) -> int: ...
+
+    @property
+    def duplicated(self) -> int: ...
+
+    @property
+    def unexplained(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +66,19 @@ class FaultTable:
         row = Row(fault, runs, lost, duplicated, unexplained, tuple(recoveries_s))
         self.rows.append(row)
         return row
+
+    def judged(
+        self, fault: str, verdict: Losses, recoveries_s: Sequence[float] = (), *, runs: int | None = None
+    ) -> Row:
+        """Add what a judge has counted; without `runs` there was one for each recovery."""
+        return self.add(
+            fault=fault,
+            runs=len(recoveries_s) if runs is None else runs,
+            lost=verdict.lost,
+            duplicated=verdict.duplicated,
+            unexplained=verdict.unexplained,
+            recoveries_s=recoveries_s,
+        )
 
     def lines(self) -> list[str]:
         return [*_HEAD, *(row.cells() for row in sorted(self.rows, key=lambda row: row.fault))]

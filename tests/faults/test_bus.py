@@ -21,7 +21,7 @@ from fluxforge.domain.errors import BusUnavailableError
 from fluxforge.domain.lane import Lane
 from tests.faults.mode import Runs
 from tests.faults.nemesis import end_of
-from tests.faults.oracle import Verdict, audit, judge
+from tests.faults.oracle import audit, judge
 from tests.faults.plant import Plant, numbered, running_plant
 from tests.faults.table import FaultTable
 
@@ -61,17 +61,6 @@ async def sealed(plant: Plant, lane: Lane) -> tuple[int, int]:
     return (found.state.epoch, found.state.sealed_seq) if found else (0, 0)
 
 
-def add(table: FaultTable, fault: str, recoveries_s: list[float], verdict: Verdict) -> None:
-    table.add(
-        fault=fault,
-        runs=len(recoveries_s),
-        lost=verdict.lost,
-        duplicated=verdict.duplicated,
-        unexplained=verdict.unexplained,
-        recoveries_s=recoveries_s,
-    )
-
-
 async def test_a_bus_that_stops_answering_or_drops_consumers_costs_nothing(
     tmp_path: Path, runs: Runs, table: FaultTable
 ) -> None:
@@ -85,8 +74,8 @@ async def test_a_bus_that_stops_answering_or_drops_consumers_costs_nothing(
             stopped.append(await until_sealing(plant))
         dropped = await drop_consumers(plant, seconds=runs(bounded=3, full=30))
     verdict = judge(plant)
-    add(table, f"nats-server SIGSTOP {stop_s} s under load", stopped, verdict)
-    add(table, "consumers of the lane deleted under a fetch", dropped, verdict)
+    table.judged(f"nats-server SIGSTOP {stop_s} s under load", verdict, stopped)
+    table.judged("consumers of the lane deleted under a fetch", verdict, dropped)
     assert verdict.is_whole, verdict
 
 
@@ -141,14 +130,7 @@ async def test_events_that_are_lost_repeated_and_out_of_order_cost_nothing(
 
         recovery_s = await plant.until(is_placed) if runs(bounded=0, full=1) else time.monotonic() - begin
     verdict = judge(plant)
-    table.add(
-        fault="segment events lost, repeated, reordered",
-        runs=events,
-        lost=verdict.lost,
-        duplicated=verdict.duplicated,
-        unexplained=verdict.unexplained,
-        recoveries_s=[recovery_s],
-    )
+    table.judged("segment events lost, repeated, reordered", verdict, [recovery_s], runs=events)
     assert verdict.is_whole, verdict
 
 
@@ -176,7 +158,7 @@ async def test_a_full_stream_is_backpressure(tmp_path: Path, runs: Runs, table: 
             await plant.until(is_drained)
             recoveries_s.append(time.monotonic() - begin)
     verdict = judge(plant)
-    add(table, "lane's stream full, segmenter dead", recoveries_s, verdict)
+    table.judged("lane's stream full, segmenter dead", verdict, recoveries_s)
     assert verdict.is_whole, verdict
 
 
@@ -207,7 +189,7 @@ async def test_a_bus_that_forgets_is_noticed_and_what_it_lost_is_named(
         report = await audit(plant)
         verdict = judge(plant)
     for fault, recoveries_s in recoveries.items():
-        add(table, fault, recoveries_s, verdict)
+        table.judged(fault, verdict, recoveries_s)
     assert verdict.is_explained, verdict
     assert report["balanced"], report["findings"][:20]
 

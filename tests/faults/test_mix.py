@@ -151,12 +151,10 @@ async def test_all_faults_at_random(tmp_path: Path, runs: Runs, table: FaultTabl
         assert plant.crashes() == []
         report = await audit(plant)
         verdict = judge(plant)
-    table.add(
-        fault=f"random mix for {seconds} s: {', '.join(sorted(name.strip('_') for name in mix.injected))}",
+    table.judged(
+        f"random mix for {seconds} s: {', '.join(sorted(name.strip('_') for name in mix.injected))}",
+        verdict,
         runs=mix.injected.total(),
-        lost=verdict.lost,
-        duplicated=verdict.duplicated,
-        unexplained=verdict.unexplained,
     )
     assert verdict.is_explained, verdict
     assert report["balanced"], report["findings"][:20]

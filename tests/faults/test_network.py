@@ -106,14 +106,7 @@ async def test_a_bad_way_to_the_bus_costs_nothing(tmp_path: Path, runs: Runs, ta
 def add(table: FaultTable, fault: str, toll: tuple[int, list[float]], verdict: Verdict) -> None:
     injected, recoveries_s = toll
     assert injected, f"{fault}: nothing was injected"
-    table.add(
-        fault=fault,
-        runs=injected,
-        lost=verdict.lost,
-        duplicated=verdict.duplicated,
-        unexplained=verdict.unexplained,
-        recoveries_s=recoveries_s,
-    )
+    table.judged(fault, verdict, recoveries_s, runs=injected)
 
 
 async def acks_lost(way: Way, seconds: float) -> tuple[int, list[float]]:
@@ -229,7 +222,7 @@ async def test_a_record_no_bus_takes_is_named_and_breaks_no_connection(tmp_path:
         await way.plant.until(is_rejected)
         connections = way.proxy.connections
     verdict = judge(way.plant)
-    table.add(fault="record larger than the bus takes", runs=4, lost=verdict.lost, unexplained=verdict.unexplained)
+    table.judged("record larger than the bus takes", verdict, runs=4)
     assert connections == 1
     assert verdict.is_explained, verdict
     assert verdict.lost >= 4

@@ -94,14 +94,7 @@ async def test_a_segmenter_that_slept_through_its_succession_is_refused(
         report = await audit(plant)
         assert report["balanced"], report["findings"][:20]
         verdict = judge(plant)
-    table.add(
-        fault=f"segmenter SIGSTOP past its lease of {TTL_S} s, then SIGCONT",
-        runs=rounds,
-        lost=verdict.lost,
-        duplicated=verdict.duplicated,
-        unexplained=verdict.unexplained,
-        recoveries_s=takeovers_s,
-    )
+    table.judged(f"segmenter SIGSTOP past its lease of {TTL_S} s, then SIGCONT", verdict, takeovers_s)
     assert verdict.is_whole, verdict
     assert max(takeovers_s) < TAKEOVER_S, takeovers_s
 
@@ -138,14 +131,7 @@ async def test_of_segmenters_started_at_once_one_works(
         report = await audit(plant)
         assert report["balanced"], report["findings"][:20]
         verdict = judge(plant)
-    table.add(
-        fault=f"{count} segmenters at once, the one that works SIGKILLed",
-        runs=rounds,
-        lost=verdict.lost,
-        duplicated=verdict.duplicated,
-        unexplained=verdict.unexplained,
-        recoveries_s=takeovers_s,
-    )
+    table.judged(f"{count} segmenters at once, the one that works SIGKILLed", verdict, takeovers_s)
     assert verdict.is_whole, verdict
     assert max(takeovers_s) < TAKEOVER_S, takeovers_s
 
@@ -197,13 +183,8 @@ async def test_of_two_collectors_one_works_and_a_sleeper_is_refused(
         report = await audit(plant)
         assert report["balanced"], report["findings"][:20]
         verdict = judge(plant)
-    table.add(
-        fault=f"collector SIGSTOP past its lease of {TTL_S} s, then SIGCONT; a standby takes over",
-        runs=rounds,
-        lost=verdict.lost,
-        duplicated=verdict.duplicated,
-        unexplained=verdict.unexplained,
-        recoveries_s=takeovers_s,
+    table.judged(
+        f"collector SIGSTOP past its lease of {TTL_S} s, then SIGCONT; a standby takes over", verdict, takeovers_s
     )
     assert verdict.is_explained, verdict
     assert max(takeovers_s) < TAKEOVER_S + 2, takeovers_s
@@ -238,11 +219,5 @@ async def test_a_segment_two_workers_have_at_once_is_committed_once(
         report = await audit(plant)
         assert report["balanced"], report["findings"][:20]
         verdict = judge(plant)
-    table.add(
-        fault="segment delivered to a second worker while the first sleeps on it",
-        runs=sleeps,
-        lost=verdict.lost,
-        duplicated=verdict.duplicated,
-        unexplained=verdict.unexplained,
-    )
+    table.judged("segment delivered to a second worker while the first sleeps on it", verdict, runs=sleeps)
     assert verdict.is_whole, verdict

@@ -39,14 +39,7 @@ async def test_terminated_under_load_it_leaves_in_order(
         verdict = judge(plant)
     for kind, task in exits.items():
         exits_s = task.result()
-        table.add(
-            fault=f"{kind} SIGTERM under load (time: until it has left)",
-            runs=len(exits_s),
-            lost=verdict.lost,
-            duplicated=verdict.duplicated,
-            unexplained=verdict.unexplained,
-            recoveries_s=exits_s,
-        )
+        table.judged(f"{kind} SIGTERM under load (time: until it has left)", verdict, exits_s)
         assert max(exits_s) < EXIT_S, (kind, exits_s)
     assert verdict.is_whole, verdict
 

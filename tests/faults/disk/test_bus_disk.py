@@ -40,14 +40,7 @@ async def settle(plant: Plant, table: FaultTable, fault: str, recovery_s: float)
     await plant.drain()
     verdict = judge(plant)
     report = await audit(plant)
-    table.add(
-        fault=fault,
-        runs=1,
-        lost=verdict.lost,
-        duplicated=verdict.duplicated,
-        unexplained=verdict.unexplained,
-        recoveries_s=[recovery_s],
-    )
+    table.judged(fault, verdict, [recovery_s])
     assert verdict.is_whole, verdict
     assert report["balanced"], report["findings"]
 

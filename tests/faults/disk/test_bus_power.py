@@ -40,22 +40,14 @@ async def test_a_bus_that_syncs_every_write_keeps_what_it_acknowledged(
     with ext4(tmp_path, "bus", size_mib=8192) as disk:
         async with plant_with(tmp_path / "data", disk.path, disk) as (plant, bus, options):
             await begin(plant)
-            cuts = runs(bounded=1, full=25)
-            for pause_s in pauses_s(seed, cuts):
+            for pause_s in pauses_s(seed, runs(bounded=1, full=25)):
                 await asyncio.sleep(pause_s)
                 await bus.lose_power(options)
                 recoveries.append(await grows(plant))
             await plant.drain()
             verdict = judge(plant)
             report = await audit(plant)
-    table.add(
-        fault="bus power cut, every write synced",
-        runs=cuts,
-        lost=verdict.lost,
-        duplicated=verdict.duplicated,
-        unexplained=verdict.unexplained,
-        recoveries_s=recoveries,
-    )
+    table.judged("bus power cut, every write synced", verdict, recoveries)
     assert verdict.is_whole, verdict
     assert report["balanced"], report["findings"]
 
@@ -70,8 +62,7 @@ async def test_what_a_bus_forgot_that_does_not_sync_is_named(
         async with plant_with(tmp_path / "data", disk.path, disk, sync_always=False, **UNSYNCED) as running:
             plant, bus, options = running
             await begin(plant)
-            cuts = runs(bounded=1, full=10)
-            for pause_s in pauses_s(seed, cuts):
+            for pause_s in pauses_s(seed, runs(bounded=1, full=10)):
                 if not is_fresh:
                     await grows(plant)
                     await asyncio.to_thread(disk.sync)
@@ -82,13 +73,8 @@ async def test_what_a_bus_forgot_that_does_not_sync_is_named(
             await plant.drain()
             verdict = judge(plant)
             report = await audit(plant)
-    table.add(
-        fault=f"bus power cut, not synced: {'all forgotten' if is_fresh else 'seqs used again'}",
-        runs=cuts,
-        lost=verdict.lost,
-        duplicated=verdict.duplicated,
-        unexplained=verdict.unexplained,
-        recoveries_s=recoveries,
+    table.judged(
+        f"bus power cut, not synced: {'all forgotten' if is_fresh else 'seqs used again'}", verdict, recoveries
     )
     assert verdict.lost, "nothing was lost: the cut forgot nothing"
     assert verdict.is_explained, verdict

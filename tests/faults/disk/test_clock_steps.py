@@ -80,14 +80,7 @@ async def test_clocks_that_are_set_while_everything_runs(tmp_path: Path, table: 
         report = await audit(plant)
         found = records(plant)
         assert plant.crashes() == []
-    table.add(
-        fault="wall clock set by an hour",
-        runs=len(STEPS_S),
-        lost=verdict.lost,
-        duplicated=verdict.duplicated,
-        unexplained=verdict.unexplained,
-        recoveries_s=recoveries,
-    )
+    table.judged("wall clock set by an hour", verdict, recoveries)
     assert verdict.is_whole, verdict
     assert report["balanced"], report["findings"]
     assert all(later["capture_ns"] > earlier["capture_ns"] for earlier, later in pairwise(found))

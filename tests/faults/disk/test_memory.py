@@ -89,13 +89,6 @@ async def test_services_without_memory_recover(tmp_path: Path, table: FaultTable
         await plant.drain()
         verdict = judge(plant)
         report = await audit(plant)
-    table.add(
-        fault=f"memory: {'no more to be had' if end is starve else 'killed at its peak'}",
-        runs=len(recoveries),
-        lost=verdict.lost,
-        duplicated=verdict.duplicated,
-        unexplained=verdict.unexplained,
-        recoveries_s=recoveries,
-    )
+    table.judged(f"memory: {'no more to be had' if end is starve else 'killed at its peak'}", verdict, recoveries)
     assert verdict.is_explained, verdict
     assert report["balanced"], report["findings"]

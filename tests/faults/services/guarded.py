@@ -164,7 +164,7 @@ async def settled(plant: Plant, table: FaultTable, fault: str) -> None:
     await plant.drain()
     assert plant.crashes() == []
     verdict = judge(plant)
-    table.add(fault=fault, runs=1, lost=verdict.lost, duplicated=verdict.duplicated, unexplained=verdict.unexplained)
+    table.judged(fault, verdict, runs=1)
     assert verdict.made > 100
     assert verdict.is_whole, verdict
 
