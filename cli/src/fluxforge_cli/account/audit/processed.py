@@ -78,7 +78,9 @@ class _Comparison:
         self._keeps_books = keeps_books
         self._account = account
         self._committed = {FeedId(one.boot, one.channel, one.symbol): union(one.ranges) for one in commit.feeds}
-        self._rows = _rows(commit, segment.parts)
+        self._held = _held(commit, segment.parts)
+        self._rows = {feed: union(ranges) for feed, ranges in self._held.items()}
+        self._unsound = frozenset(_unsound(commit, segment.parts))
 
     def run(self) -> None:
         """Compare, and write down what was found."""
@@ -148,31 +150,18 @@ class _Comparison:
             return
         rows = self._rows.get(feed, NONE)
         lacking = minus(committed, rows)
-        if feed.channel in _ROW_PER_RECORD or self._lacks(feed.channel, feed.symbol):
+        lacks_part = not self._unsound.isdisjoint({(feed.channel, None), (feed.channel, feed.symbol)})
+        if feed.channel in _ROW_PER_RECORD or lacks_part:
             self._find_ranges(Kind.MISSING, feed, lacking, "committed, not in Parquet")
             self._account.in_parquet += size(common(committed, rows))
         else:
             self._account.in_parquet += size(committed)
             self._account.rowless += size(lacking)
-        again = [one for part in self._looks(feed.channel) for one in part.seqs.get(feed, NONE)]
-        self._find_ranges(Kind.DOUBLED, feed, repeated(again), "in more than one part of the segment")
+        again = repeated(self._held.get(feed, ()))
+        self._find_ranges(Kind.DOUBLED, feed, again, "in more than one part of the segment")
 
     def _books_are_off(self) -> bool:
         return not self._keeps_books and not any(channel_of(part.dataset) == _BOOKS for part in self._commit.parts)
-
-    def _looks(self, channel: str) -> Iterator[PartLook]:
-        for part in self._commit.parts:
-            if channel_of(part.dataset) == channel:
-                yield self._segment.parts.get(part.final_key, PartLook(None))
-
-    def _lacks(self, channel: str, symbol: str | None) -> bool:
-        """Return whether a part that could hold records of a feed is not there or cannot be trusted."""
-        for part in self._commit.parts:
-            look = self._segment.parts.get(part.final_key, PartLook(None))
-            is_sound = look.size_bytes is not None and look.trouble is None and look.rows == part.rows
-            if channel_of(part.dataset) == channel and not is_sound and _symbol_in(part.final_key) in {None, symbol}:
-                return True
-        return False
 
     def _find(self, kind: Kind, detail: str) -> None:
         self._account.findings.append(Finding(kind, self._lane, f"{self._manifest.name}: {detail}"))
@@ -181,14 +170,22 @@ class _Comparison:
         self._account.findings += of_ranges(kind, self._lane, feed, ranges, f"{self._manifest.name}: {detail}")
 
 
-def _rows(commit: CommitRecord, parts: Mapping[str, PartLook]) -> dict[FeedId, Ranges]:
-    """Return the rows of all parts of a commit, by feed and boot."""
+def _held(commit: CommitRecord, parts: Mapping[str, PartLook]) -> dict[FeedId, list[tuple[int, int]]]:
+    """Return what each part of a commit holds, part by part, by feed and boot."""
     found: dict[FeedId, list[tuple[int, int]]] = {}
     for part in commit.parts:
         look = parts.get(part.final_key)
         for feed, ranges in look.seqs.items() if look else ():
             found.setdefault(feed, []).extend(ranges)
-    return {feed: union(ranges) for feed, ranges in found.items()}
+    return found
+
+
+def _unsound(commit: CommitRecord, parts: Mapping[str, PartLook]) -> Iterator[tuple[str | None, str | None]]:
+    """Yield channel and symbol (None: any) of each part that is not there or cannot be trusted."""
+    for part in commit.parts:
+        look = parts.get(part.final_key, PartLook(None))
+        if look.size_bytes is None or look.trouble is not None or look.rows != part.rows:
+            yield channel_of(part.dataset), _symbol_in(part.final_key)
 
 
 def _symbol_in(key: str) -> str | None:
