@@ -6,7 +6,8 @@ SYNCED := .venv/.synced
 # Every target works from this lock: `make lock` is the only one that changes it.
 UV := $(BIN)/uv
 PYTEST := $(BIN)/python -m pytest
-FAULTS := tests/faults tests/sim tests/integration/etl/test_cuts.py tests/integration/cli/test_up.py
+# The longest first, so that it is not waited for in the end.
+FAULTS := tests/faults/test_kills.py tests/faults tests/sim tests/integration/etl/test_cuts.py tests/integration/cli/test_up.py
 
 ##@ Use
 .PHONY: help
@@ -37,7 +38,7 @@ test: sync  ## Run every test but the benchmarks, with a few faults of each kind
 
 .PHONY: faults
 faults: sync  ## Inject every fault as often as claimed; writes the table of docs/reliability.md
-	@FLUXFORGE_FAULTS_COMMAND="make faults" $(PYTEST) $(FAULTS) --faults full --faults-table docs/reliability.md -n 3 --dist loadfile -p no:randomly
+	@FLUXFORGE_FAULTS_COMMAND="make faults" $(PYTEST) $(FAULTS) --faults full --faults-table docs/reliability.md -v -n 3 --dist worksteal -p no:randomly
 
 .PHONY: check
 check: fmt-check lint types imports test  ## All that must hold before a commit
