@@ -16,7 +16,18 @@ from fluxforge_collector.join import Joined, join
 from fluxforge_collector.rescue import save
 from fluxforge_collector.settings import SpoolSettings
 from fluxforge_collector.spool import Spool
-from tests.unit.fluxforge_collector.made import BEGIN_NS, BOOK, BOOT, LANE, block, events, lines_of, open_lane, stored
+from tests.unit.fluxforge_collector.made import (
+    BEGIN_NS,
+    BOOK,
+    BOOT,
+    LANE,
+    block,
+    events,
+    lines_of,
+    open_lane,
+    stored,
+    until,
+)
 
 RESCUE = Lane("ccxt", "binance", f"0of1r{BOOT}")
 OTHER = "0ther001"
@@ -146,6 +157,16 @@ async def test_saving_goes_on_where_it_was_cut_short(shore: Shore, kept: int) ->
     await save(LANE, shore.bus, again, events())
     assert shore.rescued() == whole
     assert again.is_empty
+
+
+async def test_a_rescue_lane_that_the_bus_forgets_before_it_is_opened_gets_its_key_again(shore: Shore) -> None:
+    await shore.strand(successor_ns=BEGIN_NS + 6050)
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
+        tasks.create_task(save(LANE, shore.bus, shore.spool, events()))
+        await until(lambda: str(RESCUE) in shore.server.states)
+        del shore.server.states[str(RESCUE)]
+        await open_lane(shore.bus, RESCUE)  # waits for the key
+    assert len(shore.rescued()) == 4
 
 
 async def test_a_place_that_was_purged_leaves_the_spool_to_a_person(shore: Shore, tmp_path: Path) -> None:

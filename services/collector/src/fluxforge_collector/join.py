@@ -13,7 +13,6 @@ from typing import Final
 from fluxforge.domain.block import Block, BlockId
 from fluxforge.domain.errors import BusUnavailableError, LaneBrokenError
 from fluxforge.domain.lane import Lane
-from fluxforge.domain.lane_state import LaneState
 from fluxforge.ports.bus import Bus
 from fluxforge.ports.clock import Clock
 from fluxforge.ports.lanes import StoredBlock
@@ -21,6 +20,7 @@ from fluxforge.runtime.lifecycle import Shutdown
 from fluxforge_collector.events import CollectorEvents
 from fluxforge_collector.lane_link import Relink
 from fluxforge_collector.lane_log import is_seed
+from fluxforge_collector.lane_stream import Standing, find_stream
 from fluxforge_collector.rescue import save
 from fluxforge_collector.spool import Spool
 from fluxforge_collector.stamp import BEHIND_NS_MAX
@@ -73,8 +73,8 @@ async def join(
     told = None
     while not shutdown.requested:
         try:
-            awaited = await _find(lane, bus)
-            if isinstance(awaited, _Standing):
+            awaited = await find_stream(lane, bus)
+            if isinstance(awaited, Standing):
                 left = [other for other in beside if not other.is_empty]
                 if not left and _is_ours(awaited.last, spool):
                     return _settle(lane, awaited, spool, clock)
@@ -89,28 +89,7 @@ async def join(
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class _Standing:
-    """A stream that can be written, by the lane's state, and its last block."""
-
-    state: LaneState
-    last: StoredBlock | None
-
-
-async def _find(lane: Lane, bus: Bus) -> _Standing | str:
-    """Return the lane's stream, or what is awaited where there is none to write."""
-    await bus.states.create(lane)
-    found = await bus.states.get(lane)
-    epoch = found.state.epoch if found else 0
-    info = await bus.streams.info(lane, epoch) if epoch else None
-    if found is None or info is None:
-        return "its segmenter, which opens the stream"
-    if info.sealed or info.last_seq < found.state.claimed_seq:
-        return "its segmenter, which opens the next epoch"
-    return _Standing(found.state, await bus.streams.last(lane, epoch) if info.last_seq else None)
-
-
-def _settle(lane: Lane, standing: _Standing, spool: Spool, clock: Clock) -> Joined:
+def _settle(lane: Lane, standing: Standing, spool: Spool, clock: Clock) -> Joined:
     stored = standing.last
     stream_last = stored.block.id if stored else None
     lost = _settle_spool(standing, spool)
@@ -145,7 +124,7 @@ def _is_ours(stored: StoredBlock | None, spool: Spool) -> bool:
     return is_shorter or (is_seed(last) and last.last_capture_ns < first.first_capture_ns)
 
 
-def _settle_spool(standing: _Standing, spool: Spool) -> Lost | None:
+def _settle_spool(standing: Standing, spool: Spool) -> Lost | None:
     """Leave of the spool what the lane has not; return what is lost between the two."""
     first: Block | None = spool.first()
     stored = standing.last

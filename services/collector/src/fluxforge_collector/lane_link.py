@@ -18,6 +18,7 @@ from fluxforge.ports.bus import Bus
 from fluxforge.ports.lanes import LanePublisher, StoredBlock
 from fluxforge_collector.events import CollectorEvents
 from fluxforge_collector.lane_log import LaneLog, Logged, Loss, is_seed
+from fluxforge_collector.lane_stream import Standing, find_stream
 from fluxforge_collector.lane_writer import LaneWriter
 
 _POLL_S: Final = 0.2
@@ -156,15 +157,10 @@ class LaneLink:
 
     async def _attach(self) -> str | None:
         """Attach a publisher to the stream that the lane's state names; return what is awaited where it cannot be."""
-        found = await self._bus.states.get(self._lane)
-        if found is None:
-            await self._bus.states.create(self._lane)
-            return "its segmenter, which rebuilds its state"
-        epoch = found.state.epoch
-        info = await self._bus.streams.info(self._lane, epoch) if epoch else None
-        if info is None or info.sealed or info.last_seq < found.state.claimed_seq:
-            return "its segmenter, which opens the next epoch"
-        last = await self._bus.streams.last(self._lane, epoch)
+        found = await find_stream(self._lane, self._bus)
+        if not isinstance(found, Standing):
+            return found
+        epoch, last = found.state.epoch, found.last
         after = last.block.id if last else None
         publisher = await self._bus.publisher(self._lane, epoch, after=after, window_blocks=self._window_blocks)
         try:

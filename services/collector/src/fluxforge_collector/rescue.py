@@ -14,6 +14,7 @@ from fluxforge.domain.lane import Lane
 from fluxforge.ports.bus import Bus
 from fluxforge.ports.lanes import LanePublisher, StoredBlock
 from fluxforge_collector.events import CollectorEvents
+from fluxforge_collector.lane_stream import find_stream
 from fluxforge_collector.salvage import Salvage
 from fluxforge_collector.spool import Spool
 
@@ -106,10 +107,12 @@ def _is_place(stored: StoredBlock, ours: set[BlockId], place: _Place) -> bool:
 
 
 async def _publish(rescue_lane: Lane, bus: Bus, spool: Spool, salvage: Salvage) -> None:
-    epoch = await _opened(rescue_lane, bus)
-    stored = await bus.streams.last(rescue_lane, epoch)
-    last = stored.block.id if stored else None
-    publisher = await bus.publisher(rescue_lane, epoch, after=last, window_blocks=_WINDOW_BLOCKS)
+    standing = await find_stream(rescue_lane, bus)
+    while isinstance(standing, str):
+        await asyncio.sleep(_POLL_S)
+        standing = await find_stream(rescue_lane, bus)
+    last = standing.last.block.id if standing.last else None
+    publisher = await bus.publisher(rescue_lane, standing.state.epoch, after=last, window_blocks=_WINDOW_BLOCKS)
     try:
         await _publish_behind(rescue_lane, last, publisher, spool, salvage)
     finally:
@@ -130,15 +133,3 @@ async def _publish_behind(
         raise FencedError(str(rescue_lane), f"its last block {last} is none of the spool")
     while not await publisher.settle(timeout_s=_SETTLE_S):
         continue
-
-
-async def _opened(rescue_lane: Lane, bus: Bus) -> int:
-    """Create the lane's key and wait for its stream; return its epoch."""
-    await bus.states.create(rescue_lane)
-    while True:
-        found = await bus.states.get(rescue_lane)
-        epoch = found.state.epoch if found else 0
-        info = await bus.streams.info(rescue_lane, epoch) if epoch else None
-        if info is not None and not info.sealed:
-            return epoch
-        await asyncio.sleep(_POLL_S)
