@@ -50,9 +50,8 @@ class Outbox:
         self._linger_s = linger_s
         self._events = events
         self._in_hand: Block | None = None
-        self._moving = 0
-        self._unkept: list[Block] = []
-        """Blocks that were on their way into the spool when the disk was full."""
+        self._moving: list[Block] = []
+        """Blocks on their way from memory into the spool, until they are kept there or held in memory again."""
         self._refused_until_s = 0.0
         self._draining = False
         self._spooling = not spool.is_empty
@@ -63,9 +62,8 @@ class Outbox:
     @property
     def unstored(self) -> int:
         """Records held here and not known to be stored on the bus: in memory, window and spool."""
-        window = sum(block.records for block in self._window())
-        unkept = sum(block.records for block in self._unkept)
-        return self._buffer.records + self._moving + unkept + self._spool.records + window
+        between = sum(block.records for block in (*self._window(), *self._moving))
+        return self._buffer.records + self._spool.records + between
 
     @property
     def spooled(self) -> int:
@@ -100,8 +98,8 @@ class Outbox:
         """
         unstored = self.unstored
         window = [] if self._spooling else self._window()
-        await self._on_disk(lambda: None)  # whatever was being moved has come through, or is unkept
-        blocks = [*window, *self._unkept, *self._buffer.take_all()]
+        await self._on_disk(lambda: None)  # whatever was being moved has come through, or never will
+        blocks = [*window, *self._moving, *self._buffer.take_all()]
         await self._on_disk(lambda: self._spool.append(blocks))
         self._disk.shutdown()
         return unstored
@@ -164,28 +162,25 @@ class Outbox:
             was_spooling, self._spooling = self._spooling, True
             if not was_spooling:
                 self._events.spool_begun(records=self._buffer.records)
-            blocks = self._buffer.take_all()
-            self._moving = sum(block.records for block in blocks)
-            refusal = await self._on_disk(lambda: self._keep(window, blocks))
+            self._moving = self._buffer.take_all()
+            refusal = await self._on_disk(lambda: self._keep(window))
             if refusal is not None:
                 self._take_back(refusal)
                 self._spooling = was_spooling
         return refusal is None
 
-    def _keep(self, window: list[Block], blocks: list[Block]) -> SpoolFullError | None:
+    def _keep(self, window: list[Block]) -> SpoolFullError | None:
         try:
-            self._spool.append([*window, *blocks], sent=len(window))
+            self._spool.append([*window, *self._moving], sent=len(window))
         except SpoolFullError as error:
-            self._unkept = blocks
             return error
-        finally:
-            self._moving = 0
+        self._moving = []
         return None
 
     def _take_back(self, refusal: SpoolFullError) -> None:
         """Hold again what the spool could not keep: memory bounds it, and drops and names what comes beyond."""
-        self._buffer.put_back(self._unkept)
-        self._unkept = []
+        self._buffer.put_back(self._moving)
+        self._moving = []
         self._refused_until_s = asyncio.get_running_loop().time() + _REFUSED_S
         self._events.spool_refused(str(refusal))
 
