@@ -1,4 +1,5 @@
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -204,6 +205,28 @@ async def test_a_disk_that_is_full_at_the_end_as_well_is_said(bench: Bench, monk
         await until(lambda: outbox._refused_until_s)
     with pytest.raises(SpoolFullError):
         await outbox.rescue()
+
+
+async def test_an_end_while_a_full_disk_refuses_rescues_the_window_too(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse = threading.Event()
+
+    def refuse_late(*_: object) -> None:
+        assert refuse.wait(60)
+        disk_is_full()
+
+    with monkeypatch.context() as full:
+        full.setattr(Spool, "_write", refuse_late)
+        async with bench.running() as outbox:
+            bench.server.go_away()
+            bench.add(60)
+            await until(lambda: outbox._moving)
+            assert outbox._publisher.unacked
+        refuse.set()
+    assert await outbox.rescue() == 60
+    kept = Spool(bench.spool_settings)
+    assert [line.seq for line in lines_of(list(iter(kept.next, None)))] == list(range(1, 61))
 
 
 def disk_is_full(*_: object) -> None:

@@ -97,8 +97,8 @@ class Outbox:
         Call it after `run` has ended. The spool may grow beyond its limit here, by what memory holds at most.
         """
         unstored = self.unstored
-        window = [] if self._spooling else self._window()
         await self._on_disk(lambda: None)  # whatever was being moved has come through, or never will
+        window = self._window() if self._spool.is_empty else []  # a spool that was begun holds it already
         blocks = [*window, *self._moving, *self._buffer.take_all()]
         await self._on_disk(lambda: self._spool.append(blocks))
         self._disk.shutdown()
