@@ -148,18 +148,10 @@ def _announce(settings: "Settings", revived: "list[tuple[DeadMark, SealedEvent |
 
 
 async def _publish(settings: "Settings", events: "list[tuple[DeadMark, SealedEvent]]") -> None:
-    from fluxforge.adapters.embedded_nats import running_url  # noqa: PLC0415 - heavy
-    from fluxforge.adapters.jetstream import BusOptions, connect  # noqa: PLC0415 - heavy
-    from fluxforge.domain.errors import BusUnavailableError  # noqa: PLC0415 - beside its use
+    from fluxforge_cli.bus import connected  # noqa: PLC0415 - heavy
 
-    nats = settings.nats
-    if not nats.servers:
-        url = running_url(settings.nats_dir)
-        if url is None:
-            raise BusUnavailableError("dead retry", f"no embedded server runs on {settings.nats_dir}")
-        nats = nats.model_copy(update={"servers": (url,)})
     async with asyncio.timeout(_BUS_S):
-        bus = await connect(BusOptions.from_settings(nats), name="fluxforge-dead")
+        bus = await connected(settings, "dead")
         try:
             for mark, event in events:
                 name = f"{mark.lane}.{mark.segment}"

@@ -96,20 +96,10 @@ def _silent(name: str) -> Finding:
 
 
 async def _listen(settings: "Settings") -> "Mapping[str, Status]":
-    from fluxforge.adapters.embedded_nats import running_url  # noqa: PLC0415 - heavy
-    from fluxforge.adapters.jetstream import BusOptions, connect  # noqa: PLC0415 - heavy
-    from fluxforge.domain.errors import BusUnavailableError  # noqa: PLC0415 - heavy
     from fluxforge.domain.status import status_from_json  # noqa: PLC0415 - heavy
+    from fluxforge_cli.bus import connected  # noqa: PLC0415 - heavy
 
-    nats = settings.nats
-    if not nats.servers:
-        url = running_url(settings.nats_dir)
-        if url is None:
-            raise BusUnavailableError(
-                "health", f"no embedded server runs on {settings.nats_dir}: is `fluxforge up` on?"
-            )
-        nats = nats.model_copy(update={"servers": (url,)})
-    bus = await connect(BusOptions.from_settings(nats), name="fluxforge-health")
+    bus = await connected(settings, "health")
     try:
         heard = await bus.statuses(wait_s=_LISTEN_S)
     finally:

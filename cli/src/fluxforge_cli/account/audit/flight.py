@@ -6,8 +6,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from fluxforge.adapters.embedded_nats import running_url
-from fluxforge.adapters.jetstream import BusOptions, connect
 from fluxforge.domain.block import Block
 from fluxforge.domain.errors import (
     BusUnavailableError,
@@ -28,6 +26,7 @@ from fluxforge_cli.account.audit.books import InFlight, Said
 from fluxforge_cli.account.audit.findings import FeedId
 from fluxforge_cli.account.audit.ranges import Ranges, union
 from fluxforge_cli.account.audit.said import said_in_lines
+from fluxforge_cli.bus import connected
 from fluxforge_collector.spool import spooled_blocks
 
 _CONNECT_S: Final = 5.0
@@ -77,7 +76,7 @@ async def in_flight(settings: Settings) -> Flight:
     flight = Flight(spool=has_spools)
     try:
         async with asyncio.timeout(_CONNECT_S):
-            bus = await _connect(settings)
+            bus = await connected(settings, "audit")
     except (BusUnavailableError, ConfigurationError, DurabilityError, TimeoutError):
         bus = None
     if bus is not None:
@@ -89,16 +88,6 @@ async def in_flight(settings: Settings) -> Flight:
         finally:
             await bus.close()
     return replace(flight, lanes={lane: one.result() for lane, one in seen.items()})
-
-
-async def _connect(settings: Settings) -> Bus | None:
-    nats = settings.nats
-    if not nats.servers:
-        url = running_url(settings.nats_dir)
-        if url is None:
-            return None
-        nats = nats.model_copy(update={"servers": (url,)})
-    return await connect(BusOptions.from_settings(nats), name="fluxforge-audit")
 
 
 async def look_at_bus(bus: Bus, seen: dict[Lane, Seen]) -> None:
