@@ -145,6 +145,15 @@ def test_a_list_of_all_leaves_out_what_cannot_be_stored_and_says_why() -> None:
     assert planned_markets == {"A/X", "B-C/X"}
 
 
+def test_what_one_list_of_all_leaves_out_beside_another_is_what_is_said() -> None:
+    markets = {"B-C/X": {"active": True, "quote": "X"}, "B/C-X": {"active": True, "quote": "C-X"}}
+    channels = {
+        name: MarketsWanted(every=True, quote=quote) for name, quote in (("watchTicker", "X"), ("watchTrades", "C-X"))
+    }
+    assert left_out(VenueSettings("binance", 50, channels), markets).keys() == {"B/C-X"}
+    assert markets_of(planned(channels, markets=markets)) == [["B-C/X"]]
+
+
 def test_an_unknown_exchange_is_refused_with_the_nearest() -> None:
     check_exchange("binance", ["binance", "kraken"])
     with pytest.raises(ConfigurationError, match=r"'binnance'; nearest: binance"):

@@ -65,7 +65,7 @@ def check_exchange(exchange: str, known: Collection[str]) -> None:
 def left_out(venue: VenueSettings, markets: Mapping[str, Mapping[str, Any]]) -> Mapping[str, str]:
     """Return the markets that a list of all would bring and that cannot be stored, and why."""
     every = [wanted for wanted in venue.channels.values() if wanted.every]
-    return _refused({name: None for wanted in every for name in _active(wanted, markets)})
+    return _refused({name for wanted in every for name in _active(wanted, markets)})
 
 
 def plan(
@@ -82,8 +82,9 @@ def plan(
         ConfigurationError: A channel or market that the exchange does not have, or two markets with one symbol id.
         NameRefusedError: A market that cannot be stored.
     """
+    refused = left_out(venue, markets)
     chosen = {
-        method: _markets(venue.exchange, method, wanted, markets)
+        method: _markets(venue.exchange, method, wanted, markets, refused)
         for method, wanted in venue.channels.items()
         if _is_wanted(wanted)
     }
@@ -133,7 +134,11 @@ def _check_method(exchange: str, method: str, has: Mapping[str, Any]) -> None:
 
 
 def _markets(
-    exchange: str, method: str, wanted: MarketsWanted, markets: Mapping[str, Mapping[str, Any]]
+    exchange: str,
+    method: str,
+    wanted: MarketsWanted,
+    markets: Mapping[str, Mapping[str, Any]],
+    refused: Collection[str],
 ) -> tuple[str, ...]:
     if wanted.every:
         found = _active(wanted, markets)
@@ -143,7 +148,6 @@ def _markets(
                 f"{exchange}: {method} finds no active market with quote {wanted.quote!r}"
                 f"{_nearest(str(wanted.quote), quotes)}"
             )
-        refused = _refused(found)
         return tuple(name for name in found if name not in refused)
     for name in wanted.names:
         if name not in markets:
