@@ -15,7 +15,7 @@ from fluxforge.ports.bus import Bus
 from fluxforge.ports.lanes import LanePublisher, StoredBlock
 from fluxforge_collector.events import CollectorEvents
 from fluxforge_collector.lane_stream import find_stream
-from fluxforge_collector.salvage import Salvage
+from fluxforge_collector.salvage import Salvage, count_controls
 from fluxforge_collector.spool import Spool
 
 _POLL_S: Final = 0.2
@@ -99,10 +99,7 @@ def _is_place(stored: StoredBlock, ours: set[BlockId], place: _Place) -> bool:
     if block.id not in ours and block.after in ours:
         place.after, place.until_ns, place.is_found = block.after, block.first_capture_ns, True
         return True
-    for feed in block.feeds:
-        if feed.symbol is None:
-            known = place.control_seqs.get(block.id.boot, 0)
-            place.control_seqs[block.id.boot] = max(known, feed.last_seq)
+    count_controls(block, place.control_seqs)
     return False
 
 

@@ -41,7 +41,7 @@ class Salvage:
     def blocks(self, spooled: Iterable[Block]) -> Iterator[Block]:
         """Yield the rescue lane's blocks, the closing ones last."""
         for block in spooled:
-            self._count_controls(block)
+            count_controls(block, self._control_seqs)
             if self._behind is not None:
                 self._come_to(block)
                 self._behind = None if block.id == self._behind else self._behind
@@ -56,12 +56,6 @@ class Salvage:
         for boot in boots:
             if boot in self._beyond or boot == boots[-1]:
                 yield self._linked(self._closing(boot, closes=boot == boots[-1]))
-
-    def _count_controls(self, block: Block) -> None:
-        for feed in block.feeds:
-            if feed.symbol is None:
-                known = self._control_seqs.get(block.id.boot, 0)
-                self._control_seqs[block.id.boot] = max(known, feed.last_seq)
 
     def _come_to(self, block: Block) -> None:
         for feed in block.feeds:
@@ -151,6 +145,14 @@ class Salvage:
     def _named(self, control: Control) -> dict[str, str]:
         markets = {feed.symbol: self._markets.get(feed, feed.symbol) for feed in control.concerned()}
         return {symbol: market for symbol, market in markets.items() if market != symbol}
+
+
+def count_controls(block: Block, control_seqs: dict[str, int]) -> None:
+    """Raise a boot's last known control seq to what a block of it holds."""
+    for feed in block.feeds:
+        if feed.symbol is None:
+            known = control_seqs.get(block.id.boot, 0)
+            control_seqs[block.id.boot] = max(known, feed.last_seq)
 
 
 def _extend(ranges: dict[FeedSlot, list[int]], slot: FeedSlot, seq: int) -> None:
