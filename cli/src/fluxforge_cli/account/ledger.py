@@ -14,10 +14,17 @@ if TYPE_CHECKING:
     import duckdb
 
 _SENT: Final = frozenset({"data", "snapshot"})
-_CHANNELS: Final = ("orderbook", "ticker", "trades")
+_FRAMES: Final = frozenset({"orderbook", "ticker"})
+_TRADES: Final = "trades"
 
-Sent = dict[tuple[str, str, str], int]
-"""(exchange, channel, symbol id) -> distinct trade ids, or frames of books and tickers."""
+FeedName = tuple[str, str, str]
+"""(exchange, channel, symbol id)."""
+
+Sent = dict[FeedName, int]
+"""Distinct trade ids, or frames of books and tickers, of each feed."""
+
+Times = tuple[dict[FeedName, list[int]], dict[FeedName, dict[str, list[int]]]]
+"""When frames of each feed were sent; and when each trade id was, of each trades feed. ns UTC, rising."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,21 +38,28 @@ class Delivery:
     stored: int
 
 
-def sent(lines: Iterable[bytes]) -> Sent:
-    """Return what a ledger's lines say was sent: ids of trades, frames of tickers, books including their REST ones."""
-    frames: Sent = defaultdict(int)
-    trade_ids: defaultdict[tuple[str, str, str], set[object]] = defaultdict(set)
+def times_sent(lines: Iterable[bytes]) -> Times:
+    """Return when a ledger's lines say what was sent: ids of trades, frames of tickers, books and their REST ones."""
+    frames: defaultdict[FeedName, list[int]] = defaultdict(list)
+    trades: defaultdict[FeedName, dict[str, list[int]]] = defaultdict(dict)
     for text in lines:
         entry = orjson.loads(text)
         channel, symbol, kind = entry["channel"], entry["symbol"], entry["kind"]
-        if channel not in _CHANNELS or symbol is None:
+        if symbol is None or not (kind in _SENT or (kind == "rest" and channel == "orderbook")):
             continue
         feed = (entry["exchange"], channel, symbol_id(symbol))
-        if channel == "trades" and kind in _SENT:
-            trade_ids[feed].update(entry["key"])
-        elif kind in _SENT or (kind == "rest" and channel == "orderbook"):
-            frames[feed] += 1
-    return {**frames, **{feed: len(ids) for feed, ids in trade_ids.items()}}
+        if channel == _TRADES:
+            for trade_id in entry["key"]:
+                trades[feed].setdefault(str(trade_id), []).append(entry["sent_ns"])
+        elif channel in _FRAMES:
+            frames[feed].append(entry["sent_ns"])
+    return {feed: sorted(times) for feed, times in frames.items()}, dict(trades)
+
+
+def sent(lines: Iterable[bytes]) -> Sent:
+    """Return how much a ledger's lines say was sent of each feed."""
+    frames, trades = times_sent(lines)
+    return {feed: len(sent_once) for feed, sent_once in (*frames.items(), *trades.items())}
 
 
 def read_sent(path: Path) -> Sent:

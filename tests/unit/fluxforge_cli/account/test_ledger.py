@@ -1,10 +1,36 @@
 import orjson
 
-from fluxforge_cli.account.ledger import Delivery, deliveries, sent
+from fluxforge_cli.account.ledger import Delivery, deliveries, sent, times_sent
 
 
 def line(channel: str | None, kind: str, key: list[int] | None = None, symbol: str | None = "BTC/USDT") -> bytes:
-    return orjson.dumps({"exchange": "binance", "channel": channel, "symbol": symbol, "kind": kind, "key": key or []})
+    return orjson.dumps(
+        {"exchange": "binance", "channel": channel, "symbol": symbol, "kind": kind, "key": key or [], "sent_ns": 1}
+    )
+
+
+def entry(kind: str, channel: str | None, at_ns: int, key: tuple[object, ...] = ()) -> bytes:
+    symbol = "BTC/USD" if channel else None
+    return orjson.dumps(
+        {"exchange": "kraken", "channel": channel, "symbol": symbol, "kind": kind, "key": key, "sent_ns": at_ns}
+    )
+
+
+def test_a_ledger_tells_when_frames_and_trades_were_sent() -> None:
+    lines = [
+        entry("data", "orderbook", 3),
+        entry("rest", "orderbook", 2),
+        entry("snapshot", "orderbook", 5),
+        entry("ack", "orderbook", 1),
+        entry("rest", "trades", 1, (9,)),
+        entry("ping", None, 4),
+        entry("snapshot", "trades", 6, (7, "8")),
+        entry("data", "trades", 7, (8,)),
+        entry("data", "bidsasks", 8),
+    ]
+    frames, trades = times_sent(lines)
+    assert frames == {("kraken", "orderbook", "BTC-USD"): [2, 3, 5]}
+    assert trades == {("kraken", "trades", "BTC-USD"): {"7": [6], "8": [6, 7]}}
 
 
 def test_trades_are_counted_by_distinct_id_however_often_they_were_sent() -> None:

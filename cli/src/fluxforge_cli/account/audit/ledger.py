@@ -1,4 +1,4 @@
-"""Ledger: the simulator's record of what it sent, and what the datasets hold of it; reads both."""
+"""Ledger: what the simulator says it sent, frame by frame and trade by trade, against what the datasets hold of it."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -6,37 +6,30 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import orjson
-
 from fluxforge.domain.control import SOUND_EVENTS, UNSOUND_EVENTS
-from fluxforge.domain.instrument import symbol_id
 from fluxforge.domain.lane import Lane, shard_of
 from fluxforge.runtime.settings import Settings
 from fluxforge_cli.account.audit.close import Audit, home
 from fluxforge_cli.account.audit.findings import in_order
 from fluxforge_cli.account.audit.said import CRASH, LOST, WHOLE_LANE
-from fluxforge_cli.account.audit.sent import Comparison, FeedHole, FeedName, StoredTrade
+from fluxforge_cli.account.audit.sent import Comparison, FeedHole, StoredTrade
+from fluxforge_cli.account.ledger import FeedName, times_sent
 from fluxforge_cli.datasets import open_datasets
 from fluxforge_cli.stores import output_store
 
 if TYPE_CHECKING:
     import duckdb
 
-_SENT: Final = frozenset({"data", "snapshot"})
 _VIEWS: Final = {"orderbook": "books", "ticker": "ticker"}
-_TRADES: Final = "trades"
 _HOLES: Final = frozenset({*(event.value for event in UNSOUND_EVENTS), "rejected", CRASH, LOST})
 _FIRST: Final = (CRASH, LOST, "dropped", "rejected", "gap", "stalled", "disconnected")
 _FOREVER_NS: Final = 1 << 62
-
-Sent = tuple[dict[FeedName, list[int]], dict[FeedName, dict[str, list[int]]]]
-"""When frames of each feed were sent; and when each trade id was, of each trades feed. ns UTC, rising."""
 
 
 def against_ledger(audit: Audit, ledger: Path, settings: Settings, lanes: Collection[Lane]) -> Audit:
     """Return the audit with what a ledger says added; `lanes`: of these alone."""
     with ledger.open("rb") as lines:
-        frames, trades = read_sent(lines)
+        frames, trades = times_sent(lines)
     database = open_datasets(output_store(settings).base_dir / settings.storage.paths.processed_dir)
     lane_of = dict(_lanes_of({*frames, *trades}, (Lane.parse(one.lane) for one in audit.lanes)))
     wanted = {str(home(lane)) for lane in lanes}
@@ -50,24 +43,6 @@ def against_ledger(audit: Audit, ledger: Path, settings: Settings, lanes: Collec
             compared.trades(feed, by_id, _stored(database, feed), is_marked_alone=not has_rescue)
     found = compared.result()
     return replace(audit, findings=in_order((*audit.findings, *found.findings)), explained=found.explained)
-
-
-def read_sent(lines: Iterable[bytes]) -> Sent:
-    """Return what a ledger's lines say was sent of books (their REST snapshots, too), tickers and trades."""
-    frames: defaultdict[FeedName, list[int]] = defaultdict(list)
-    trades: defaultdict[FeedName, dict[str, list[int]]] = defaultdict(dict)
-    for text in lines:
-        entry = orjson.loads(text)
-        channel, symbol, kind = entry["channel"], entry["symbol"], entry["kind"]
-        if symbol is None or not (kind in _SENT or (kind == "rest" and channel == "orderbook")):
-            continue
-        feed = (entry["exchange"], channel, symbol_id(symbol))
-        if channel == _TRADES:
-            for trade_id in entry["key"]:
-                trades[feed].setdefault(str(trade_id), []).append(entry["sent_ns"])
-        elif channel in _VIEWS:
-            frames[feed].append(entry["sent_ns"])
-    return {feed: sorted(times) for feed, times in frames.items()}, dict(trades)
 
 
 def read_holes(

@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from fluxforge_cli.account.audit.findings import Finding, Kind
+from fluxforge_cli.account.ledger import FeedName
 
 LATENCY_NS: Final = 2_000_000_000
 """What was sent this shortly before a hole may not have been read when it began."""
-
-FeedName = tuple[str, str, str]
-"""(exchange, channel, symbol id)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,34 +1,9 @@
 import duckdb
-import orjson
 
-from fluxforge_cli.account.audit.ledger import read_holes, read_sent
+from fluxforge_cli.account.audit.ledger import read_holes
 from fluxforge_cli.account.audit.sent import FeedHole
 
 BOOK = ("kraken", "orderbook", "BTC-USD")
-
-
-def entry(kind: str, channel: str | None, at_ns: int, key: tuple[object, ...] = ()) -> bytes:
-    symbol = "BTC/USD" if channel else None
-    return orjson.dumps(
-        {"exchange": "kraken", "channel": channel, "symbol": symbol, "kind": kind, "key": key, "sent_ns": at_ns}
-    )
-
-
-def test_a_ledger_tells_when_frames_and_trades_were_sent() -> None:
-    lines = [
-        entry("data", "orderbook", 3),
-        entry("rest", "orderbook", 2),
-        entry("snapshot", "orderbook", 5),
-        entry("ack", "orderbook", 1),
-        entry("rest", "trades", 1, (9,)),
-        entry("ping", None, 4),
-        entry("snapshot", "trades", 6, (7, "8")),
-        entry("data", "trades", 7, (8,)),
-        entry("data", "bidsasks", 8),
-    ]
-    frames, trades = read_sent(lines)
-    assert frames == {BOOK: [2, 3, 5]}
-    assert trades == {("kraken", "trades", "BTC-USD"): {"7": [6], "8": [6, 7]}}
 
 
 def test_holes_last_from_their_first_word_until_the_feed_is_sound() -> None:
