@@ -71,8 +71,7 @@ class Flight:
 async def in_flight(settings: Settings) -> Flight:
     """Return what stands in spools and on the bus and is not sealed yet: spools first, since their blocks move on."""
     seen: dict[Lane, Seen] = {}
-    spools = settings.ingestion.spool_dir or settings.storage.scratch_dir / "spool"
-    has_spools = await asyncio.to_thread(look_at_spools, spools, seen)
+    has_spools = await asyncio.to_thread(look_at_spools, settings.spool_dir, seen)
     flight = Flight(spool=has_spools)
     try:
         async with asyncio.timeout(_CONNECT_S):
