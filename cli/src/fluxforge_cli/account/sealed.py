@@ -5,13 +5,11 @@ from dataclasses import dataclass
 
 from fluxforge.domain.commit import CommitRecord
 from fluxforge.domain.lane import Lane
-from fluxforge.domain.layout import Layout
+from fluxforge.domain.layout import MANIFEST_SUFFIX, Layout
 from fluxforge.domain.record import CONTROL_CHANNEL
 from fluxforge.domain.segment import FeedSeqs, Manifest
 from fluxforge.ports.store import Store
 from fluxforge_cli.account.balance import Key, merged
-
-_MANIFEST = ".manifest.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +32,7 @@ def manifests(store: Store, layout: Layout) -> Iterator[Manifest]:
         ManifestError: One cannot be read.
     """
     for key in store.keys(layout.ready_prefix()):
-        if key.endswith(_MANIFEST):
+        if key.endswith(MANIFEST_SUFFIX):
             yield Manifest.from_json(store.read(key), what=key)
 
 

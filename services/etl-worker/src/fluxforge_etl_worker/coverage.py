@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from fluxforge.domain.control import Control, Event, FeedKey
+from fluxforge.domain.record import CONTROL_CHANNEL
 from fluxforge.domain.segment import Manifest
 from fluxforge_etl_worker.books import Invalid
 from fluxforge_etl_worker.columns import BookColumns, ControlRow
@@ -21,13 +22,12 @@ from fluxforge_etl_worker.holes import holes_of
 from fluxforge_etl_worker.schemas import COVERAGE
 from fluxforge_etl_worker.tables import constant, integers, names, numbers, strings, timestamps
 
-CONTROL: Final = "control"
 WHOLE_LANE: Final = FeedKey("*", "*")
 CRASH: Final = "crash"
 LOST: Final = "lost"
 COLLECTOR: Final = "collector"
 ETL: Final = "etl"
-_CONTROL_FEED: Final = FeedKey(CONTROL, "*")
+_CONTROL_FEED: Final = FeedKey(CONTROL_CHANNEL, "*")
 _SEQ_FIELDS: Final = {Event.DROPPED: ("first_seq", "last_seq"), Event.REJECTED: ("seq", "seq")}
 _INT64: Final = 2**63
 
@@ -79,7 +79,9 @@ def control_rows(rows: Iterable[ControlRow]) -> list[CoverageRow]:
 def _unnamed(control: Control) -> FeedKey:
     """Return whom a record speaks of that names no feed: control records that were lost, else the whole lane."""
     detail = control.detail
-    is_of_control = control.event is Event.DROPPED and isinstance(detail, dict) and detail.get("channel") == CONTROL
+    is_of_control = (
+        control.event is Event.DROPPED and isinstance(detail, dict) and detail.get("channel") == CONTROL_CHANNEL
+    )
     return _CONTROL_FEED if is_of_control else WHOLE_LANE
 
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from fluxforge.domain.control import Event
 from fluxforge_cli.account.audit.books import LaneBooks, Said
-from fluxforge_cli.account.audit.said import CRASH
+from fluxforge_etl_worker.coverage import CRASH
 
 
 class End(StrEnum):

@@ -10,8 +10,8 @@ from fluxforge_cli.account.audit.chain import chain
 from fluxforge_cli.account.audit.findings import FeedId, Finding, Kind, in_order
 from fluxforge_cli.account.audit.processed import SegmentAccount, processed
 from fluxforge_cli.account.audit.ranges import Ranges, size
-from fluxforge_cli.account.audit.said import LOST
 from fluxforge_cli.account.audit.seqs import FILE_BOOT, FeedAccount, accounts, adopted_boots, names_of
+from fluxforge_etl_worker.coverage import LOST
 
 
 @dataclass(slots=True)

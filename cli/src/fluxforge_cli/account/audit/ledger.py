@@ -11,11 +11,12 @@ from fluxforge.domain.lane import Lane, shard_of
 from fluxforge.runtime.settings import Settings
 from fluxforge_cli.account.audit.close import Audit, home
 from fluxforge_cli.account.audit.findings import in_order
-from fluxforge_cli.account.audit.said import CRASH, LOST, WHOLE_LANE
+from fluxforge_cli.account.audit.said import WHOLE_LANE
 from fluxforge_cli.account.audit.sent import Comparison, FeedHole, StoredTrade
 from fluxforge_cli.account.ledger import FeedName, times_sent
 from fluxforge_cli.datasets import open_datasets
 from fluxforge_cli.stores import output_store
+from fluxforge_etl_worker.coverage import CRASH, LOST
 
 if TYPE_CHECKING:
     import duckdb

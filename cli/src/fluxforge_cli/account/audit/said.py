@@ -9,9 +9,8 @@ from fluxforge.domain.record import CONTROL_CHANNEL, Envelope, read_data, read_e
 from fluxforge_cli.account.audit.books import Said
 from fluxforge_cli.account.audit.findings import FeedId
 from fluxforge_cli.account.audit.ranges import NONE, Ranges
+from fluxforge_etl_worker.coverage import CRASH
 
-CRASH: Final = "crash"
-LOST: Final = "lost"
 WHOLE_LANE: Final = "*"
 COVERAGE_COLUMNS: Final = ("channel", "symbol", "hole", "event", "boot", "seq", "from_ns", "to_ns")
 LOST_COLUMNS: Final = ("first_seq", "last_seq")
