@@ -174,13 +174,10 @@ class LanePublisher(Protocol):
         """The last block known to be stored."""
         ...
 
-    @property
-    def full(self) -> bool:
-        """Whether the stream refuses for want of space: the window waits until something is purged."""
-        ...
-
     async def publish(self, block: Block) -> None:
         """Put a block into the window and send it; waits while the window is full.
+
+        A stream that has no room is no failure: the window waits until something is purged.
 
         Raises:
             BlockTooLargeError: The bus would refuse its size; it did not enter the window.

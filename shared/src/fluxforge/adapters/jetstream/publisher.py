@@ -102,11 +102,6 @@ class JetStreamPublisher(LanePublisher):
     def acked(self) -> BlockId | None:
         return self._window.acked
 
-    @property
-    @override
-    def full(self) -> bool:
-        return self._is_full
-
     @override
     async def publish(self, block: Block) -> None:
         while len(self._window) >= self._window_blocks:

@@ -24,7 +24,6 @@ class MemoryPublisher(LanePublisher):
         self._stream = lane.stream(epoch)
         self._window = window
         self._window_blocks = window_blocks
-        self._is_full = False
         self._failure: FluxForgeError | None = None
         self._ended = asyncio.Event()
         self._changes = Changes(server)
@@ -39,11 +38,6 @@ class MemoryPublisher(LanePublisher):
     @override
     def acked(self) -> BlockId | None:
         return self._window.acked
-
-    @property
-    @override
-    def full(self) -> bool:
-        return self._is_full
 
     @override
     async def publish(self, block: Block) -> None:
@@ -99,9 +93,8 @@ class MemoryPublisher(LanePublisher):
             self._window.reconcile(stream.last_seq, last.id if last else None)
             if stream.is_sealed:
                 raise self._moved("is sealed")
-            self._is_full = not stream.append(entry.block)
-            if self._is_full:
-                break
+            if not stream.append(entry.block):
+                break  # it is full
             self._window.store(entry.seq)
 
     def _moved(self, found: str) -> LaneMovedError:
