@@ -78,19 +78,15 @@ def control_rows(rows: Iterable[ControlRow]) -> list[CoverageRow]:
 
 def _unnamed(control: Control) -> FeedKey:
     """Return whom a record speaks of that names no feed: control records that were lost, else the whole lane."""
-    detail = control.detail
-    is_of_control = (
-        control.event is Event.DROPPED and isinstance(detail, dict) and detail.get("channel") == CONTROL_CHANNEL
-    )
+    is_of_control = control.event is Event.DROPPED and (control.detail or {}).get("channel") == CONTROL_CHANNEL
     return _CONTROL_FEED if is_of_control else WHOLE_LANE
 
 
 def _missing_seqs(control: Control) -> dict[str, int | None]:
     """Return the seqs that a record says were given to records that are not in the lane."""
-    detail = control.detail
-    if not isinstance(detail, dict) or control.event not in _SEQ_FIELDS:
+    if control.detail is None or control.event not in _SEQ_FIELDS:
         return {}
-    first, last = (_seq(detail.get(name)) for name in _SEQ_FIELDS[control.event])
+    first, last = (_seq(control.detail.get(name)) for name in _SEQ_FIELDS[control.event])
     return {"first_seq": first, "last_seq": last}
 
 

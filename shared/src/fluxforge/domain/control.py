@@ -141,7 +141,7 @@ class Control:
                 repeat=bool(raw["repeat"]),
                 after=_after(after) if after else None,
                 follows=tuple(raw.get("follows", ())),
-                detail=raw.get("detail"),
+                detail=_detail(raw.get("detail")),
                 markets=_markets(raw.get("markets")),
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -163,6 +163,12 @@ def _after(raw: Mapping[str, Any]) -> After:
     if boot is None or block is None or capture_ns is None:
         raise RecordError(f"control record: after: expected boot, block and capture_ns, was {raw!r:.80}")
     return After(boot, block, capture_ns)
+
+
+def _detail(raw: object) -> dict[str, str | int | None] | None:
+    if raw is None or isinstance(raw, dict):
+        return raw
+    raise RecordError(f"control record: detail: expected an object or null, was {raw!r:.60}")
 
 
 def _text(raw: Mapping[str, Any], name: str) -> str | None:

@@ -49,6 +49,8 @@ def test_the_market_of_a_symbol_is_the_symbol_itself_where_it_is_not_named() -> 
         ("count", True),
         ("markets", ["BTC/USDT"]),
         ("markets", {"BTC-USDT": None}),
+        ("detail", [1]),
+        ("detail", "x"),
         ("feeds", [["orderbook", 1]]),
         ("feeds", [["orderbook", ""]]),
         ("after", {"boot": "b", "block": 1, "capture_ns": None}),
