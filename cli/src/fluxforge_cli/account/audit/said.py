@@ -3,13 +3,14 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from fluxforge.domain.control import Control, Event, FeedKey
+from fluxforge.domain.control import Control, Event
 from fluxforge.domain.errors import RecordError
 from fluxforge.domain.record import CONTROL_CHANNEL, Envelope, read_data, read_envelope
 from fluxforge_cli.account.audit.books import Said
 from fluxforge_cli.account.audit.findings import FeedId
 from fluxforge_cli.account.audit.ranges import NONE, Ranges
-from fluxforge_etl_worker.coverage import CRASH
+from fluxforge_etl_worker.columns import ControlRow
+from fluxforge_etl_worker.coverage import CRASH, control_rows
 
 WHOLE_LANE: Final = "*"
 COVERAGE_COLUMNS: Final = ("channel", "symbol", "hole", "event", "boot", "seq", "from_ns", "to_ns")
@@ -32,24 +33,16 @@ def said_in_lines(lines: Iterable[bytes]) -> Iterator[Said]:
 
 
 def _said(envelope: Envelope, control: Control) -> Iterator[Said]:
-    boot, capture_ns = envelope.boot, envelope.capture_ns
-    detail = control.detail or {}
-    lost = _lost(control.event, detail.get("first_seq", detail.get("seq")), detail.get("last_seq", detail.get("seq")))
-    from_ns = capture_ns if control.from_ns is None else control.from_ns
-    for key in control.concerned() or (None,):
-        feed = _feed(boot, key, detail, names=bool(lost))
-        yield Said(control.event.value, boot, feed, lost, from_ns, control.to_ns, control.hole, envelope.seq)
+    boot, capture_ns, seq = envelope.boot, envelope.capture_ns, envelope.seq
+    for row in control_rows([ControlRow(capture_ns, boot, seq, control)]):
+        lost = _lost(row.event, row.first_seq, row.last_seq)
+        feed = _feed(boot, row.feed.channel, row.feed.symbol, names=bool(lost))
+        yield Said(row.event, boot, feed, lost, row.from_ns, row.to_ns, row.hole, seq)
     if control.event is Event.STARTED and control.after:
         yield Said(CRASH, boot, None, NONE, control.after.capture_ns, capture_ns)
 
 
-def _feed(boot: str, feed: FeedKey | None, detail: Mapping[str, object], *, names: bool) -> FeedId | None:
-    if detail.get("channel") == CONTROL_CHANNEL:
-        return FeedId(boot, CONTROL_CHANNEL, None)
-    return _feed_of(boot, feed.channel if feed else WHOLE_LANE, feed.symbol if feed else WHOLE_LANE, names=names)
-
-
-def _feed_of(boot: str, channel: str, symbol: str, *, names: bool) -> FeedId | None:
+def _feed(boot: str, channel: str, symbol: str, *, names: bool) -> FeedId | None:
     """Return the feed that is spoken of; seqs that are named of no feed are those of control records."""
     if channel == CONTROL_CHANNEL or (channel == WHOLE_LANE and names):
         return FeedId(boot, CONTROL_CHANNEL, None)
@@ -61,7 +54,7 @@ def said_in_rows(rows: Iterable[Mapping[str, object]]) -> Iterator[Said]:
     for row in rows:
         event, boot = str(row["event"]), str(row["boot"])
         lost = _lost(event, row.get("first_seq"), row.get("last_seq"))
-        feed = _feed_of(boot, str(row["channel"]), str(row["symbol"]), names=bool(lost))
+        feed = _feed(boot, str(row["channel"]), str(row["symbol"]), names=bool(lost))
         hole = None if row["hole"] is None else str(row["hole"])
         from_ns, to_ns, seq = (_whole(row[name]) for name in ("from_ns", "to_ns", "seq"))
         yield Said(event, boot, feed, lost, from_ns, to_ns, hole, seq or 0)
