@@ -9,10 +9,10 @@ from fluxforge.domain.layout import Layout, segment_of_file
 from fluxforge.domain.segment import FeedLast, FeedSeqs, Manifest, PreviousSegment
 from fluxforge.ports.clock import Clock
 from fluxforge.ports.store import Store
+from fluxforge_etl_worker.attempts import SOFTWARE
 from fluxforge_etl_worker.lines import line_slices
 from fluxforge_etl_worker.read import SegmentReader
 from fluxforge_etl_worker.source import segment_chunks
-from fluxforge_etl_worker.work import SOFTWARE
 
 
 def adopt(raw: Store, layout: Layout, lane: Lane, file: str, before: Manifest | None, clock: Clock) -> Manifest:

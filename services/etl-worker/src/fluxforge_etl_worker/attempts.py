@@ -8,8 +8,10 @@ deleted, until `.placed` stands.
 import contextlib
 import hashlib
 import re
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from typing import Final
 
 from fluxforge.domain.commit import CommitRecord, Part
@@ -24,10 +26,12 @@ from fluxforge.domain.layout import TMP, Layout
 from fluxforge.domain.partition import dataset_root, part_name
 from fluxforge.domain.segment import Manifest, SegmentIdentity
 from fluxforge.ports.store import Store
+from fluxforge_etl_worker.features.registry import FEATURE_VERSION
 from fluxforge_etl_worker.parts import PartFile
-from fluxforge_etl_worker.schemas import has_fixed_schema
+from fluxforge_etl_worker.schemas import SCHEMA_VERSION, has_fixed_schema
 from fluxforge_etl_worker.standing import agrees, fitting
 
+SOFTWARE: Final = f"fluxforge-etl-worker {version('fluxforge-etl-worker')}"
 _ATTEMPTS_MAX: Final = 1_000
 _PLACED: Final = b"{}\n"
 _TOKEN: Final = re.compile(r"\d+-[0-9a-f]+")
@@ -115,6 +119,34 @@ class Attempts:
                 )
             )
         return tuple(parts)
+
+    def first(self, manifest: Manifest, files: Sequence[PartFile], created_ns: int) -> CommitRecord:
+        """Write the parts of a first attempt aside and return its commit record, which tells of no records yet."""
+        return CommitRecord(
+            lane=str(manifest.lane),
+            segment=manifest.name,
+            identity=manifest.identity,
+            attempt=1,
+            parts=self.write(manifest, files, f"1-{secrets.token_hex(4)}"),
+            records=0,
+            quarantined=0,
+            feeds=(),
+            schema_version=SCHEMA_VERSION,
+            feature_version=FEATURE_VERSION,
+            software=SOFTWARE,
+            created_ns=created_ns,
+        )
+
+    def standing(self, manifest: Manifest) -> CommitRecord:
+        """Return the commit record that counts of a segment that has one.
+
+        Raises:
+            PermanentError: It has none any more.
+        """
+        commit = self.committed(manifest.lane, manifest.name)
+        if commit is None:
+            raise PermanentError(f"commit of {manifest.lane} {manifest.name} was there and is gone")
+        return commit
 
     def commit(self, lane: Lane, commit: CommitRecord) -> bool:
         """Enter a commit record; return whether it is now the truth. Another's stands: its temps are deleted."""

@@ -4,9 +4,8 @@ A segment that is given up gets a commit record like any other, of coverage rows
 decision may be repeated after a kill at any step.
 """
 
-import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import orjson
@@ -16,11 +15,9 @@ from fluxforge.domain.errors import ManifestError, ObjectNotFoundError, UsageErr
 from fluxforge.domain.lane import Lane
 from fluxforge.domain.layout import DATA_SUFFIXES
 from fluxforge.domain.segment import Manifest, SealedEvent
-from fluxforge_etl_worker.features.registry import FEATURE_VERSION
 from fluxforge_etl_worker.listing import checked_name
 from fluxforge_etl_worker.pipeline import given_up
-from fluxforge_etl_worker.schemas import SCHEMA_VERSION
-from fluxforge_etl_worker.work import SOFTWARE, Worker
+from fluxforge_etl_worker.work import Worker
 
 _SUFFIX: Final = ".json"
 
@@ -130,26 +127,9 @@ def drop(worker: Worker, mark: DeadMark) -> CommitRecord:
 def _commit(worker: Worker, manifest: Manifest, mark: DeadMark) -> CommitRecord:
     attempts = worker.attempts
     files = given_up(manifest, worker.options, f"given up by a person, after {mark.error or 'an error'}: {mark.reason}")
-    files = tuple(attempts.fitting(manifest, files, worker.options.compression))
-    commit = CommitRecord(
-        lane=str(manifest.lane),
-        segment=manifest.name,
-        identity=manifest.identity,
-        attempt=1,
-        parts=attempts.write(manifest, files, f"1-{secrets.token_hex(4)}"),
-        records=0,
-        quarantined=0,
-        feeds=(),
-        schema_version=SCHEMA_VERSION,
-        feature_version=FEATURE_VERSION,
-        software=SOFTWARE,
-        created_ns=worker.clock.wall_ns(),
-        dropped=True,
-    )
-    attempts.commit(manifest.lane, commit)
-    standing = attempts.committed(manifest.lane, manifest.name)
-    assert standing is not None
-    return standing
+    fitting = attempts.fitting(manifest, files, worker.options.compression)
+    attempts.commit(manifest.lane, replace(attempts.first(manifest, fitting, worker.clock.wall_ns()), dropped=True))
+    return attempts.standing(manifest)
 
 
 def _manifest(worker: Worker, mark: DeadMark) -> Manifest:

@@ -3,8 +3,6 @@
 import contextlib
 import secrets
 from dataclasses import dataclass, field, replace
-from importlib.metadata import version
-from typing import Final
 
 import orjson
 
@@ -23,16 +21,12 @@ from fluxforge.ports.clock import Clock
 from fluxforge.ports.store import Store
 from fluxforge_etl_worker.attempts import Attempts, PartLostError
 from fluxforge_etl_worker.contexts import Contexts, Reading
-from fluxforge_etl_worker.features.registry import FEATURE_VERSION
 from fluxforge_etl_worker.listing import Listed, is_lost
 from fluxforge_etl_worker.pipeline import Forged, Neighbours, forge, quarantine_lines
 from fluxforge_etl_worker.retire import Retirement
-from fluxforge_etl_worker.schemas import SCHEMA_VERSION
 from fluxforge_etl_worker.settings import EtlOptions
 from fluxforge_etl_worker.source import sealed_chunks
 from fluxforge_etl_worker.upkeep import Upkeep
-
-SOFTWARE: Final = f"fluxforge-etl-worker {version('fluxforge-etl-worker')}"
 
 
 class SegmentLostError(PermanentError):
@@ -212,7 +206,7 @@ class Worker:
         if recomputed is not None:
             with contextlib.suppress(ObjectExistsError):
                 self.raw.create(self.options.layout.commit_key(manifest.lane, manifest.name), recomputed.to_json())
-            return False, self._standing(manifest)
+            return False, self.attempts.standing(manifest)
         try:
             forged = self._forge(manifest, contexts)
         except ObjectNotFoundError as error:
@@ -223,25 +217,17 @@ class Worker:
         files = self.attempts.fitting(manifest, forged.parts, self.options.compression)
         if forged.bad:
             self._quarantine(manifest, forged)
-        commit = CommitRecord(
-            lane=str(manifest.lane),
-            segment=manifest.name,
-            identity=manifest.identity,
-            attempt=1,
-            parts=self.attempts.write(manifest, files, f"1-{secrets.token_hex(4)}"),
+        commit = replace(
+            self.attempts.first(manifest, files, self.clock.wall_ns()),
             records=forged.records,
             quarantined=len(forged.bad),
             feeds=forged.feeds,
-            schema_version=SCHEMA_VERSION,
-            feature_version=FEATURE_VERSION,
-            software=SOFTWARE,
-            created_ns=self.clock.wall_ns(),
             disabled_channels=forged.disabled,
         )
         if self.attempts.commit(manifest.lane, commit):
             contexts.upkeep.resent_trades += forged.resent
             return True, commit
-        return False, self._standing(manifest)
+        return False, self.attempts.standing(manifest)
 
     def _recomputed(self, manifest: Manifest) -> CommitRecord | None:
         """Return what a recomputation into the same `processed_dir` made of a segment: its parts are there already."""
@@ -262,13 +248,7 @@ class Worker:
         for part in parts:
             if part.temp_key not in kept:
                 self.output.delete(part.temp_key)
-        return again if self.attempts.commit(manifest.lane, again) else self._standing(manifest)
-
-    def _standing(self, manifest: Manifest) -> CommitRecord:
-        commit = self.attempts.committed(manifest.lane, manifest.name)
-        if commit is None:
-            raise PermanentError(f"commit of {manifest.lane} {manifest.name} was there and is gone")
-        return commit
+        return again if self.attempts.commit(manifest.lane, again) else self.attempts.standing(manifest)
 
     def _forge(self, manifest: Manifest, contexts: Contexts) -> Forged:
         try:
