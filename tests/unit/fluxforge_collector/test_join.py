@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from fluxforge.adapters.memory.clock import ManualClock
 from fluxforge.adapters.memory.server import MemoryServer
 from fluxforge.domain.block import Block
 from fluxforge.domain.errors import LaneBrokenError
+from fluxforge.domain.lane_state import LaneState, Sealing
 from fluxforge.runtime.lifecycle import Shutdown
 from fluxforge_collector.join import Joined, Lost, join
 from fluxforge_collector.lane_link import Relink
@@ -93,12 +95,21 @@ async def test_a_clock_far_behind_the_lane_is_refused(harbour: Harbour) -> None:
         await harbour.join()
 
 
-async def test_a_stream_that_ends_before_what_is_sealed_is_waited_out(harbour: Harbour) -> None:
+@pytest.mark.parametrize(
+    "claim",
+    [
+        pytest.param(lambda state: replace(state, sealed_seq=3), id="sealed"),
+        pytest.param(lambda state: replace(state, sealing=Sealing("s", 1, 1, 3, 9, "ab", 5)), id="about to be"),
+    ],
+)
+async def test_a_stream_that_ends_before_what_is_sealed_is_waited_out(
+    harbour: Harbour, claim: Callable[[LaneState], LaneState]
+) -> None:
     blocks = chain(2)
     await harbour.publish(blocks)
     found = await harbour.bus.states.get(LANE)
     assert found is not None
-    revision = await harbour.bus.states.update(LANE, replace(found.state, sealed_seq=3), found.revision)
+    revision = await harbour.bus.states.update(LANE, claim(found.state), found.revision)
     async with asyncio.TaskGroup() as tasks:
         joining = tasks.create_task(harbour.join())
         await asyncio.sleep(0.05)

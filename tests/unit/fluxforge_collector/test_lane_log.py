@@ -105,3 +105,18 @@ def test_a_loss_of_what_named_a_loss_names_both() -> None:
     beyond = log.loss_behind(stands(named))
     assert beyond is not None  # 9 and 10 stand
     assert set(beyond.seqs) == {LostSeqs(BOOK, 7, 7), LostSeqs(CONTROL, 2, 8), LostSeqs(CONTROL, 11, 12)}
+
+
+def test_control_records_that_named_a_loss_are_not_lost_where_their_block_stands_and_is_forgotten() -> None:
+    blocks = [block(1, book(1, 3)), block(2, control(1, 1), book(4, 6))]
+    log = log_of(*blocks, size_bytes_max=1_200)  # three blocks of one feed
+    loss = log.loss_behind(stands(blocks[0]))
+    assert loss is not None
+    log.cut(stands(blocks[0]))
+    log.add(Logged.in_place_of(loss, block(2, control(9, 10))))
+    later = [block(n, book(n, n)) for n in range(7, 10)]
+    for each in (*later, block(10, control(11, 12))):
+        log.add(Logged.of(each))
+    beyond = log.loss_behind(stands(later[1]))
+    assert beyond is not None
+    assert set(beyond.seqs) == {LostSeqs(BOOK, 9, 9), LostSeqs(CONTROL, 2, 8), LostSeqs(CONTROL, 11, 12)}
