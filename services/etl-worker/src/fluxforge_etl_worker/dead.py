@@ -95,9 +95,7 @@ def retry(worker: Worker, mark: DeadMark) -> SealedEvent | None:
     # The mark goes last: as long as it stands, this can be repeated.
     worker.raw.delete(layout.tail_dead_key(lane, segment))
     worker.unmark(lane, segment)
-    if manifest is None:
-        return None
-    return SealedEvent(str(lane), segment, manifest.size_bytes, manifest.records, manifest.last_capture_ns)
+    return SealedEvent.of(manifest) if manifest else None
 
 
 def drop(worker: Worker, mark: DeadMark) -> CommitRecord:

@@ -26,9 +26,7 @@ def missing_events(worker: Worker) -> list[SealedEvent]:
                 manifest = worker.manifest(lane, segment.name)
             except (ObjectNotFoundError, ManifestError):
                 continue
-            found.append(
-                SealedEvent(str(lane), segment.name, manifest.size_bytes, manifest.records, manifest.last_capture_ns)
-            )
+            found.append(SealedEvent.of(manifest))
     return found
 
 

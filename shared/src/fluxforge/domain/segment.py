@@ -199,6 +199,11 @@ class SealedEvent:
     records: int
     last_capture_ns: int
 
+    @classmethod
+    def of(cls, manifest: Manifest) -> Self:
+        """Return the event of a segment."""
+        return cls(str(manifest.lane), manifest.name, manifest.size_bytes, manifest.records, manifest.last_capture_ns)
+
     def to_json(self) -> bytes:
         """Return the payload."""
         return orjson.dumps(asdict(self))
