@@ -93,7 +93,7 @@ class Turns:
         self._alive = set(range(workers))
         self._turn: int | None = None
 
-    def step_of(self, worker: int) -> Callable[[str], None]:
+    def _step_of(self, worker: int) -> Callable[[str], None]:
         """Return the step of one worker: it waits there for its turn."""
 
         def step(_: str) -> None:
@@ -106,8 +106,28 @@ class Turns:
 
         return step
 
-    def ended(self, worker: int) -> None:
-        """A worker will take no turn any more."""
+    def take(self, work: Callable[[int, Callable[[str], None]], None]) -> list[BaseException]:
+        """Have every worker do its work, given its step, until all ended; return what ended any but by a kill."""
+        failures: list[BaseException] = []
+
+        def one(worker: int) -> None:
+            try:
+                work(worker, self._step_of(worker))
+            except KilledError:
+                pass
+            except BaseException as error:  # noqa: BLE001 - whatever else ends a worker fails the test
+                failures.append(error)
+            finally:
+                self._ended(worker)
+
+        threads = [threading.Thread(target=one, args=(worker,)) for worker in sorted(self._alive)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return failures
+
+    def _ended(self, worker: int) -> None:
         with self._changed:
             self._alive.discard(worker)
             self._choose()

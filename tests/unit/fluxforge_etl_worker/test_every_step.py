@@ -4,7 +4,6 @@ To be killed after an operation is to be killed before the next one, so that the
 """
 
 import hashlib
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -176,22 +175,11 @@ def test_workers_that_take_turns_at_every_operation_make_it_once(seed: int) -> N
     store, random = world(), Random(seed)
     turns = Turns(random, workers=3)
     outcomes: list[Outcome] = []
-    failures: list[BaseException] = []
 
-    def work(number: int) -> None:
-        try:
-            outcomes.append(deleting(SteppedStore(store, turns.step_of(number))).process(LANE, NAME))
-        except BaseException as error:  # noqa: BLE001 - whatever ends a worker fails the test
-            failures.append(error)
-        finally:
-            turns.ended(number)
+    def work(_: int, step: Callable[[str], None]) -> None:
+        outcomes.append(deleting(SteppedStore(store, step)).process(LANE, NAME))
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
+    assert turns.take(work) == []
     assert sum(outcome.forged for outcome in outcomes) == 1
     assert everything(store) == everything(reference)
 
@@ -203,11 +191,10 @@ def test_of_workers_that_take_turns_one_dies_and_another_finishes(seed: int) -> 
     deleting(reference).process(LANE, NAME)
     store, random = world(), Random(1000 + seed)
     turns = Turns(random, workers=2)
-    failures: list[BaseException] = []
     deaths = random.randrange(70)
 
-    def work(number: int) -> None:
-        step, done = turns.step_of(number), 0
+    def work(number: int, step: Callable[[str], None]) -> None:
+        done = 0
 
         def dying(operation: str) -> None:
             nonlocal done
@@ -216,20 +203,8 @@ def test_of_workers_that_take_turns_one_dies_and_another_finishes(seed: int) -> 
             if number == 0 and done > deaths:
                 raise KilledError
 
-        try:
-            deleting(SteppedStore(store, dying)).process(LANE, NAME)
-        except KilledError:
-            pass
-        except BaseException as error:  # noqa: BLE001 - whatever else ends a worker fails the test
-            failures.append(error)
-        finally:
-            turns.ended(number)
+        deleting(SteppedStore(store, dying)).process(LANE, NAME)
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
+    assert turns.take(work) == []
     deleting(store).process(LANE, NAME)
     assert everything(store) == everything(reference)
