@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -220,10 +220,11 @@ class Plant:
         paths = sorted((self.base / "raw" / "ready").rglob("*.manifest.json"))
         return [Manifest.from_json(path.read_bytes(), what=path.name) for path in paths]
 
-    def all_placed(self) -> bool:
-        """Whether the parts of every sealed segment stand in their place."""
+    def all_placed(self, manifests: Sequence[Manifest] | None = None) -> bool:
+        """Whether the parts of these segments, or else of every sealed one, stand in their place."""
         commits = self.base / "commits"
-        return all((commits / str(m.lane) / f"{m.name}.placed").exists() for m in self.manifests())
+        manifests = self.manifests() if manifests is None else manifests
+        return all((commits / str(m.lane) / f"{m.name}.placed").exists() for m in manifests)
 
     async def drain(self, *, patience_s: float = PATIENCE_S) -> None:
         """Let everything that was captured become Parquet, then end all services in order."""
