@@ -17,7 +17,10 @@ from fluxforge.adapters.embedded_nats import EmbeddedNats
 from fluxforge.adapters.jetstream import BusOptions, connect
 from fluxforge.adapters.jetstream.provision import provision
 from tests.faults.disk.volumes import Volume
+from tests.faults.nemesis import end_of
+from tests.faults.oracle import audit, judge
 from tests.faults.plant import Plant, configured, numbered
+from tests.faults.table import FaultTable
 from tests.servers import MAX_PAYLOAD
 
 LEASE_TTL_S = 2
@@ -112,6 +115,27 @@ async def begin(plant: Plant) -> None:
     for service in (plant.segmenter(), plant.collector("x"), plant.etl()):
         await service.start()
     await plant.services["collector-x"].until_ready()
+
+
+async def grows(plant: Plant) -> float:
+    """Wait until the lane's stream grows, with services that ended started again; return how long that took."""
+    before = await end_of(plant, plant.lanes[0])
+
+    async def has_grown() -> bool:
+        await plant._revive_ended()
+        return await end_of(plant, plant.lanes[0]) > before
+
+    return await plant.until(has_grown)
+
+
+async def settle(plant: Plant, table: FaultTable, fault: str, recoveries_s: list[float]) -> None:
+    """Drain everything and judge it."""
+    await plant.drain()
+    verdict = judge(plant)
+    report = await audit(plant)
+    table.judged(fault, verdict, recoveries_s)
+    assert verdict.is_whole, verdict
+    assert report["balanced"], report["findings"]
 
 
 def pauses_s(seed: int, count: int) -> list[float]:

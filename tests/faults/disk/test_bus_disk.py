@@ -5,12 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.disk.bus_disks import begin, plant_with
+from tests.faults.disk.bus_disks import begin, grows, plant_with, settle
 from tests.faults.disk.strace import require_strace
-from tests.faults.disk.test_bus_power import grows
 from tests.faults.disk.volumes import ext4, fill
 from tests.faults.nemesis import end_of
-from tests.faults.oracle import audit, judge
 from tests.faults.plant import Plant
 from tests.faults.table import FaultTable
 
@@ -35,16 +33,6 @@ async def stands_still(plant: Plant) -> None:
                 return
 
 
-async def settle(plant: Plant, table: FaultTable, fault: str, recovery_s: float) -> None:
-    """Drain everything and judge it."""
-    await plant.drain()
-    verdict = judge(plant)
-    report = await audit(plant)
-    table.judged(fault, verdict, [recovery_s])
-    assert verdict.is_whole, verdict
-    assert report["balanced"], report["findings"]
-
-
 @pytest.mark.parametrize("error", ERRORS)
 async def test_a_stream_whose_file_fails_goes_on_after_the_servers_restart(
     tmp_path: Path, table: FaultTable, error: str
@@ -60,7 +48,7 @@ async def test_a_stream_whose_file_fails_goes_on_after_the_servers_restart(
         bus.server.inject = ()
         await bus.restart()
         recovery_s = await grows(plant)
-        await settle(plant, table, f"bus block file: {error}", recovery_s)
+        await settle(plant, table, f"bus block file: {error}", [recovery_s])
 
 
 async def test_a_bus_whose_disk_is_full_goes_on_once_there_is_room(tmp_path: Path, table: FaultTable) -> None:
@@ -73,4 +61,4 @@ async def test_a_bus_whose_disk_is_full_goes_on_once_there_is_room(tmp_path: Pat
             ballast.unlink()
             await bus.restart()
             recovery_s = await grows(plant)
-            await settle(plant, table, "bus disk full", recovery_s)
+            await settle(plant, table, "bus disk full", [recovery_s])

@@ -5,12 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.disk.bus_disks import begin, pauses_s, plant_with
+from tests.faults.disk.bus_disks import begin, grows, pauses_s, plant_with, settle
 from tests.faults.disk.volumes import ext4
 from tests.faults.mode import Runs
-from tests.faults.nemesis import end_of
 from tests.faults.oracle import audit, judge
-from tests.faults.plant import Plant
 from tests.faults.table import FaultTable
 
 UNSYNCED = {
@@ -20,17 +18,6 @@ UNSYNCED = {
 """What is acknowledged stays on the bus alone for a while, where it can be forgotten."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
-
-
-async def grows(plant: Plant) -> float:
-    """Wait until the lane's stream grows, with services that ended started again; return how long that took."""
-    before = await end_of(plant, plant.lanes[0])
-
-    async def has_grown() -> bool:
-        await plant._revive_ended()
-        return await end_of(plant, plant.lanes[0]) > before
-
-    return await plant.until(has_grown)
 
 
 async def test_a_bus_that_syncs_every_write_keeps_what_it_acknowledged(
@@ -44,12 +31,7 @@ async def test_a_bus_that_syncs_every_write_keeps_what_it_acknowledged(
                 await asyncio.sleep(pause_s)
                 await bus.lose_power(options)
                 recoveries.append(await grows(plant))
-            await plant.drain()
-            verdict = judge(plant)
-            report = await audit(plant)
-    table.judged("bus power cut, every write synced", verdict, recoveries)
-    assert verdict.is_whole, verdict
-    assert report["balanced"], report["findings"]
+            await settle(plant, table, "bus power cut, every write synced", recoveries)
 
 
 @pytest.mark.usefixtures("full_run")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.disk.test_bus_power import grows
+from tests.faults.disk.bus_disks import grows
 from tests.faults.oracle import audit, judge
 from tests.faults.plant import Plant, Service, numbered, running_plant
 from tests.faults.table import FaultTable
