@@ -44,6 +44,7 @@ class Process:
         self.tasks: list[asyncio.Task[Any]] = []
         self.parked: list[asyncio.Handle] = []
         self.on_death: list[Callable[[], object]] = []
+        self.on_step: list[Callable[[], object]] = []
         self.main: asyncio.Task[Any] | None = None
         self.descriptors: set[int] = set()
         self.doomed_in: int | None = None
@@ -202,6 +203,9 @@ class SimLoop(asyncio.BaseEventLoop):
             except KilledError:
                 return
         handle._run()
+        if process is not None and not process.is_dead:
+            for act in process.on_step:
+                act()
 
     def _take_due(self) -> None:
         timers, ready = self._scheduled, self._ready
@@ -263,8 +267,9 @@ class _Call:
         self.is_over = False
         self._work = work
         self._calls = calls
-        self._go = threading.Semaphore(0)
-        self._back = threading.Semaphore(0)
+        self._go, self._back = threading.Lock(), threading.Lock()
+        self._go.acquire()
+        self._back.acquire()
         threading.Thread(target=copy_context().run, args=(self._run,), daemon=True).start()
 
     def step(self) -> None:

@@ -266,6 +266,7 @@ class World:
         role.shutdown = Shutdown()
         role.boot = Boot(id_, market, collector)
         self.boots.append(role.boot)
+        process.on_step.append(role.boot.look)
         await collector.run(role.shutdown)
 
     async def _segment(self, role: Role, process: Process) -> None:
@@ -354,7 +355,6 @@ class World:
     async def run(self, nemesis: Callable[["World"], Awaitable[None]]) -> None:
         """Run services and faults, heal, and let the services end."""
         self.keepers = [self.loop.create_task(self.keep_up(role)) for role in self.roles]
-        watch = self.loop.create_task(self._watch())
         harm = self.loop.create_task(nemesis(self))  # type: ignore[arg-type]
         await asyncio.sleep(self.scenario.duration_s)
         harm.cancel()
@@ -370,15 +370,7 @@ class World:
         if self.scenario.workers:
             await self._until(self._is_worked_off, "every claim to be settled")
             await self._end([role for role in self.roles if role.name.startswith("worker")])
-        watch.cancel()
         self.faults["recovered_ms"] = int((self.loop.now_s - begin_s) * 1000)
-
-    async def _watch(self) -> None:
-        while True:
-            for role in self.roles:
-                if role.boot is not None and _is_alive(role):
-                    role.boot.look()
-            await asyncio.sleep(0.02)
 
     def heal(self) -> None:
         """Take every fault away."""
