@@ -10,6 +10,7 @@ import nats
 import pytest
 
 from fluxforge.adapters.jetstream import connect
+from fluxforge.domain.block import MSG_ID, BlockId
 from fluxforge.domain.errors import BlocksLostError, BlockTooLargeError, FencedError, LaneMovedError
 from tests.contract.bus_world import LANE, block, eventually, publish_all, read_up_to
 from tests.fault_proxy import fault_proxy
@@ -128,6 +129,31 @@ async def test_a_purge_while_publishing_and_a_restart_that_forgets_ids_store_not
         await reader.close()
         await publisher.close()
         await faulty.close()
+
+
+async def test_a_full_stream_is_asked_with_one_block_whether_it_still_is(nats_server, options):
+    small = await connect(dataclasses.replace(options, lane_max_bytes=1_000_000), name="small")
+    await small.streams.create(LANE, 1)
+    listener = await nats.connect(nats_server.url)
+    sent = []
+
+    async def note(message):
+        sent.append(BlockId.parse(message.headers[MSG_ID]).n)
+
+    await listener.subscribe(LANE.subject(1), cb=note)
+    await listener.flush()
+    publisher = await small.publisher(LANE, 1, after=None, window_blocks=8)
+    big = b"x" * 200_000
+    await publish_all(publisher, [block(n, payload=big) for n in range(1, 5)])
+    for n in range(5, 8):
+        await publisher.publish(block(n, payload=big))
+    await eventually(lambda: sent.count(5) >= 4)
+    assert max(sent.count(6), sent.count(7)) <= 1
+    await small.streams.purge(LANE, 1, below_seq=5)
+    assert await publisher.settle(timeout_s=60)
+    await eventually(lambda: sent[-3:] == [5, 6, 7])
+    await listener.close()
+    await small.close()
 
 
 async def test_purging_all_the_time_disturbs_neither_publisher_nor_reader(bus):
