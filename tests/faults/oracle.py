@@ -17,7 +17,7 @@ import duckdb
 import orjson
 
 from tests.faults.load import Produced, produced
-from tests.faults.plant import Plant
+from tests.faults.plant import PATIENCE_S, Plant
 
 Life = tuple[str, str, str, str]
 """(exchange, boot, channel, symbol)."""
@@ -173,3 +173,12 @@ async def audit(plant: Plant, *arguments: str) -> dict[str, Any]:
     report: dict[str, Any] = orjson.loads(out)
     assert report["balanced"] == (process.returncode == 0), report["findings"]
     return report
+
+
+async def drained(plant: Plant, *, patience_s: float = PATIENCE_S) -> None:
+    """Let everything become Parquet and demand that no service crashed and that the product's audit balances."""
+    await plant.drain(patience_s=patience_s)
+    crashes = plant.crashes()
+    assert not crashes, crashes[:20]
+    report = await audit(plant)
+    assert report["balanced"], report["findings"][:20]

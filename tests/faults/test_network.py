@@ -17,7 +17,7 @@ from fluxforge.domain.lane import Lane
 from tests.fault_proxy import FaultProxy, fault_proxy
 from tests.faults.load import produced
 from tests.faults.mode import Runs
-from tests.faults.oracle import Verdict, audit, judge
+from tests.faults.oracle import Verdict, drained, judge
 from tests.faults.plant import Plant, Service, numbered, running_plant
 from tests.faults.table import FaultTable
 
@@ -74,10 +74,7 @@ async def ways(base: Path, chance: random.Random, exchanges: dict[str, Any]) -> 
             await way.collector.until_ready()
             await way.until_grown()
         yield found
-        await plant.drain(patience_s=600)
-        assert plant.crashes() == []
-        report = await audit(plant)
-        assert report["balanced"], report["findings"][:20]
+        await drained(plant, patience_s=600)
 
 
 async def test_a_bad_way_to_the_bus_costs_nothing(tmp_path: Path, runs: Runs, table: FaultTable, seed: int) -> None:

@@ -78,6 +78,13 @@ def test_a_record_that_is_another_is_seen(tmp_path: Path) -> None:
     assert verdict(tmp_path, [(1, 1.0, 10), (2, 3.0, 20)], 2).misnumbered == 1
 
 
+def test_a_verdict_gives_its_row_of_the_table() -> None:
+    table = FaultTable()
+    table.judged("each", Verdict(lost=3, duplicated=2, unexplained=1), [0.5, 1.5])
+    table.judged("once", Verdict(), [0.5], runs=7)
+    assert table.lines()[2:] == ["| each | 2 | 3 | 2 | 1 | 1.00 s / 1.49 s |", "| once | 7 | 0 | 0 | 0 | 0.50 s |"]
+
+
 def test_the_table_replaces_what_stands_between_its_marks(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")

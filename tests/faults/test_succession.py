@@ -13,7 +13,7 @@ from fluxforge.adapters.jetstream.api import Api
 from fluxforge.domain.errors import BusUnavailableError
 from fluxforge.domain.lane import Lane
 from tests.faults.mode import Runs
-from tests.faults.oracle import audit, judge
+from tests.faults.oracle import drained, judge
 from tests.faults.plant import Plant, Service, numbered, running_plant
 from tests.faults.table import FaultTable
 
@@ -89,10 +89,7 @@ async def test_a_segmenter_that_slept_through_its_succession_is_refused(
             await standby.until_logged((b'"lane.awaited"',))
         await standby.stop()
         plant.services = {name: service for name, service in plant.services.items() if service is not standby}
-        await plant.drain()
-        assert plant.crashes() == []
-        report = await audit(plant)
-        assert report["balanced"], report["findings"][:20]
+        await drained(plant)
         verdict = judge(plant)
     table.judged(f"segmenter SIGSTOP past its lease of {TTL_S} s, then SIGCONT", verdict, takeovers_s)
     assert verdict.is_whole, verdict
@@ -126,10 +123,7 @@ async def test_of_segmenters_started_at_once_one_works(
             if segmenter is not holder:
                 await segmenter.stop()
                 del plant.services[segmenter.name]
-        await plant.drain()
-        assert plant.crashes() == []
-        report = await audit(plant)
-        assert report["balanced"], report["findings"][:20]
+        await drained(plant)
         verdict = judge(plant)
     table.judged(f"{count} segmenters at once, the one that works SIGKILLed", verdict, takeovers_s)
     assert verdict.is_whole, verdict
@@ -178,10 +172,7 @@ async def test_of_two_collectors_one_works_and_a_sleeper_is_refused(
         # What the fenced one holds is in its spool; it brings it in once the lane is its own.
         await active.stop()
         assert await standby.until_logged((b'"lane.joined"',)), standby.tail()
-        await plant.drain()
-        assert plant.crashes() == []
-        report = await audit(plant)
-        assert report["balanced"], report["findings"][:20]
+        await drained(plant)
         verdict = judge(plant)
     table.judged(
         f"collector SIGSTOP past its lease of {TTL_S} s, then SIGCONT; a standby takes over", verdict, takeovers_s
@@ -214,10 +205,7 @@ async def test_a_segment_two_workers_have_at_once_is_committed_once(
             sleeps += 1
         delivered = (await api.call("CONSUMER.INFO.SEGMENTS.etl"))["delivered"]
         assert delivered["consumer_seq"] >= delivered["stream_seq"]
-        await plant.drain()
-        assert plant.crashes() == []
-        report = await audit(plant)
-        assert report["balanced"], report["findings"][:20]
+        await drained(plant)
         verdict = judge(plant)
     table.judged("segment delivered to a second worker while the first sleeps on it", verdict, runs=sleeps)
     assert verdict.is_whole, verdict
