@@ -177,6 +177,13 @@ def test_the_seqs_that_a_record_says_are_missing_stand_in_its_row(event, detail,
     assert (row["first_seq"], row["last_seq"]) == seqs
 
 
+def test_what_else_bears_the_name_of_the_control_channel_is_of_the_whole_lane():
+    recording = Recording()
+    recording.control(T0, Control(Event.CLOCK_STEP, detail={"channel": "control"}))
+    (row,) = rows_of(forged(recording.body), "coverage")
+    assert (row["channel"], row["symbol"]) == ("*", "*")
+
+
 def test_control_records_that_were_lost_are_a_feed_of_their_own():
     recording = Recording()
     detail = {"channel": "control", "first_seq": 3, "last_seq": 5}

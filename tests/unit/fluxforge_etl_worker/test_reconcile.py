@@ -1,6 +1,6 @@
 from fluxforge.adapters.memory.store import MemoryStore
 from fluxforge.domain.errors import SegmentCorruptError
-from fluxforge_etl_worker.reconcile import missing_events
+from fluxforge_etl_worker.reconcile import is_settled, missing_events
 from tests.unit.fluxforge_etl_worker.samples import LANE, T0, Recording, manifest_of, stored, worker_on
 
 
@@ -18,6 +18,20 @@ def test_only_segments_that_are_neither_placed_nor_dead_are_missing():
     assert [event.segment for event in found] == ["segment_20231114T22_00002", "segment_20231114T22_00003"]
     assert found[0].records == 1
     assert found[0].lane == str(LANE)
+
+
+def test_a_segment_is_settled_once_it_is_placed_or_dead():
+    store = MemoryStore()
+    recording = Recording()
+    recording.ticker(T0, last=1.0)
+    for n in range(3):
+        stored(store, recording.body, manifest_of(recording.body, name=f"segment_20231114T22_0000{n}"))
+    worker = worker_on(store)
+    events = missing_events(worker)
+    assert [is_settled(worker, event) for event in events] == [False, False, False]
+    worker.process(LANE, "segment_20231114T22_00000")
+    worker.mark_dead(LANE, "segment_20231114T22_00001", SegmentCorruptError("k", "a", "b"))
+    assert [is_settled(worker, event) for event in events] == [True, True, False]
 
 
 def test_a_segment_whose_data_was_deleted_is_not_missing_and_one_whose_data_is_lost_is():

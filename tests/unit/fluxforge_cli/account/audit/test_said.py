@@ -49,6 +49,12 @@ def test_coverage_rows_tell_the_same_as_the_lines_they_were_made_of() -> None:
         assert {(one.boot, one.from_ns, one.to_ns) for one in said if one.event == "crash"} == {("b2", 10, 21)}
 
 
+def test_seqs_of_a_segment_that_was_given_up_are_not_named_as_lost() -> None:
+    row = {"channel": "trades", "symbol": "A-B", "hole": None, "event": "lost", "boot": "b2", "seq": 3}
+    row |= {"from_ns": 1, "to_ns": 2, "first_seq": 3, "last_seq": 9}
+    assert list(said_in_rows([row])) == [Said("lost", "b2", FeedId("b2", "trades", "A-B"), (), 1, 2, None, 3)]
+
+
 def test_what_is_no_control_record_says_nothing() -> None:
     torn = LINES[1][:90]
     other = LINES[1].replace(b'"channel":"control"', b'"channel":"ticker"', 1)
