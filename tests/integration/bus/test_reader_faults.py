@@ -1,6 +1,7 @@
 """The reader against consumers and streams that change underneath it."""
 
 import os
+import shutil
 import signal
 
 import pytest
@@ -79,6 +80,27 @@ async def test_a_stream_made_anew_under_the_same_name_is_not_mistaken_for_the_ol
     await publish_all(again, [block(n, boot="2nd") for n in range(1, 15)])
     with pytest.raises(LaneBrokenError, match="created anew"):
         await read_up_to(reader, 11)
+
+
+async def test_a_stream_that_lost_its_end_and_holds_another_block_there_is_told_from_what_was_read(
+    nats_server, bus, publisher, reader, tmp_path
+):
+    kept = tmp_path / "before"
+    await nats_server.stop()
+    shutil.copytree(nats_server._dir / "jetstream", kept)
+    await nats_server.start()
+    await publish_all(publisher, [block(11)])
+    await publisher.close()
+    assert len(await read_up_to(reader, 11)) == 11
+    await nats_server.stop()
+    shutil.rmtree(nats_server._dir / "jetstream")
+    shutil.copytree(kept, nats_server._dir / "jetstream")
+    await nats_server.start()
+    await eventually(lambda: bus.connected)
+    other = await bus.publisher(LANE, 1, after=None, window_blocks=16)
+    await publish_all(other, [block(11, payload=b"something else")])
+    with pytest.raises(LaneBrokenError, match="holds another block at 11 than was read there"):
+        await read_up_to(reader, 12)
 
 
 async def test_a_block_deleted_from_the_middle_is_named(bus, reader):
