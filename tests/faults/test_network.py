@@ -58,9 +58,11 @@ class Way:
 
 
 @asynccontextmanager
-async def ways(base: Path, chance: random.Random, exchanges: dict[str, Any]) -> AsyncIterator[dict[str, Way]]:
+async def ways(
+    base: Path, chance: random.Random, exchanges: dict[str, Any], **ingestion: object
+) -> AsyncIterator[dict[str, Way]]:
     """Run a system whose collectors reach the bus each by a way of its own."""
-    sections = {"ingestion": {"queue_maxsize": QUEUE_RECORDS, "spool_max_mb": 2_000}}
+    sections = {"ingestion": {"queue_maxsize": QUEUE_RECORDS, "spool_max_mb": 2_000, **ingestion}}
     async with running_plant(base, exchanges, **sections) as plant, AsyncExitStack() as stack:
         for service in (plant.segmenter(), plant.etl()):
             await service.start()
@@ -161,7 +163,9 @@ async def test_a_bus_that_is_away_fills_the_spool_and_not_the_memory(
     # What five minutes at 2,000 records a second leave behind is reached sooner at a higher rate.
     rate_hz, records = runs(bounded=2_000, full=8_000), runs(bounded=6_000, full=600_000)
     exchanges = numbered(tmp_path, "away", rate_hz=rate_hz, bulk_bytes=1_000)
-    async with ways(tmp_path, random.Random(seed), exchanges) as found:
+    # A thousand small segments would say nothing more and take the worker half an hour.
+    segment_max_mb = runs(bounded=1, full=50)
+    async with ways(tmp_path, random.Random(seed), exchanges, segment_max_mb=segment_max_mb) as found:
         way = found["away"]
         before_bytes, peak_bytes = rss_bytes(way.collector), 0
         made = sum(way_made(way))
