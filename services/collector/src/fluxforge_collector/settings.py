@@ -107,7 +107,7 @@ def collector_settings(tree: Settings, exchange: str, shard: str) -> CollectorSe
             record_bytes_max=tree.nats.max_payload - _HEADROOM_BYTES,
         ),
         spool=SpoolSettings(
-            directory=(ingestion.spool_dir or tree.storage.scratch_dir / "spool") / str(lane),
+            directory=tree.spool_dir / str(lane),
             size_bytes_max=ingestion.spool_max_mb * _MB,
             fsync=ingestion.enable_fsync,
         ),

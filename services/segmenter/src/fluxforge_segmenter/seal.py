@@ -86,13 +86,7 @@ async def carry_out(tools: LaneTools, finished: Finished) -> Manifest:
 
 async def announce(tools: LaneTools, manifest: Manifest) -> None:
     """Publish the event of a sealed segment; within the stream's dedupe window it is stored once."""
-    event = SealedEvent(
-        lane=str(tools.lane),
-        segment=manifest.name,
-        size_bytes=manifest.size_bytes,
-        records=manifest.records,
-        last_capture_ns=manifest.last_capture_ns,
-    )
+    event = SealedEvent.of(manifest)
     subject = f"segments.sealed.{tools.lane}.{manifest.name}"
     message_id = f"{tools.lane}.{manifest.name}"
     await tools.patience.bus(
