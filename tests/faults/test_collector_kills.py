@@ -102,11 +102,12 @@ async def exchange(venue: str, ledger: Path) -> AsyncIterator[int]:
 def settle(delivery: Delivery, root: Path, venue: str, ledger: Path) -> None:
     """Add what one venue sent, and what became of it."""
     database = duckdb.connect()
-    stored = {
-        (symbol, trade_id)
-        for symbol, trade_id in database.execute(
-            f"SELECT DISTINCT symbol, trade_id FROM read_parquet('{root}/trades/**/*.parquet', hive_partitioning=false)"
-            f" WHERE exchange = '{venue}'"
+    captured_ns = {
+        (symbol, trade_id): capture_ns
+        for symbol, trade_id, capture_ns in database.execute(
+            "SELECT symbol, trade_id, min(capture_ns) FROM "
+            f"read_parquet('{root}/trades/**/*.parquet', hive_partitioning=false) "
+            f"WHERE exchange = '{venue}' GROUP BY ALL"
         ).fetchall()
     }
     holes = _holes(database, root, venue)
@@ -115,20 +116,24 @@ def settle(delivery: Delivery, root: Path, venue: str, ledger: Path) -> None:
         symbol: sorted(sent[0][1] for key, sent in connections.items() if key[1] == symbol) for _, symbol in connections
     }
     for (_, symbol), sent in connections.items():
-        missing = [(symbol, trade_id) not in stored for trade_id, _ in sent]
+        found_ns = [captured_ns.get((symbol, trade_id)) for trade_id, _ in sent]
+        missing = [at_ns is None for at_ns in found_ns]
         delivery.sent += len(sent)
         delivery.lost += sum(missing)
         if not any(missing):
             continue
         # What was not read when its process was killed is the end of what its connection brought, and the hole lies
-        # between that and the next connection. When it was sent says less: it may have waited in the socket.
+        # between that and the next connection. When it was sent says less: it may have waited in the socket. Some of it
+        # may be there all the same, captured later: the next connection begins with the venue's last trades.
         first = missing.index(True)
         next_ns = next((begin for begin in begins[symbol] if begin > sent[0][1]), None)
         is_named = any(
-            (next_ns is None or begin <= next_ns) and (end is None or end >= sent[first][1])
+            (next_ns is None or begin <= next_ns)
+            and (end is None or end >= sent[first][1])
+            and all(at_ns is None or at_ns > begin for at_ns in found_ns[first:])
             for begin, end in holes[symbol]
         )
-        delivery.unnamed += sum(missing) if not (all(missing[first:]) and is_named) else 0
+        delivery.unnamed += 0 if is_named else sum(missing)
     for dataset, key in (("trades", "seq, idx"), ("ticker", "seq"), ("orderbook/books", "seq")):
         rows, keys, gaps = database.execute(
             f"WITH rows AS (SELECT boot, symbol, {key} FROM "
