@@ -18,6 +18,7 @@ from tests.faults.mode import (
     seed,
     table,
 )
+from tests.s3_server import s3_server
 from tests.servers import running_nats
 
 # Hooks and fixtures of the fault runs stand here because tests of every layer have a bounded and a full share.
@@ -30,6 +31,7 @@ __all__ = [
     "pytest_report_header",
     "pytest_terminal_summary",
     "runs",
+    "s3_server",
     "seed",
     "table",
 ]

@@ -2,14 +2,17 @@
 
 import errno
 import os
+import secrets
 import stat
 import threading
 from pathlib import Path
 
 import pytest
 
+from fluxforge.adapters.embedded_s3 import EmbeddedS3
 from fluxforge.adapters.local_store import LocalStore
 from fluxforge.adapters.memory.store import MemoryStore
+from fluxforge.adapters.s3 import S3Store
 from fluxforge.domain.errors import (
     ConfigurationError,
     DurabilityError,
@@ -23,8 +26,11 @@ from fluxforge.ports.store import Store
 KEY = "raw/ready/ccxt/binance-0of1/segment_20261122T10_00001.ndjson"
 
 
-@pytest.fixture(params=["local", "memory"])
+@pytest.fixture(params=["local", "memory", "s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    if request.param == "s3":
+        server: EmbeddedS3 = request.getfixturevalue("s3_server")
+        return S3Store(server.options(f"{tmp_path.name}-{secrets.token_hex(4)}"))
     return LocalStore(tmp_path / "store") if request.param == "local" else MemoryStore()
 
 

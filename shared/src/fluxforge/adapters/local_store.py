@@ -51,12 +51,13 @@ class LocalStore(Store):
         """The directory that holds everything."""
         return self._base_dir
 
-    def probe(self) -> None:
-        """Make sure that the store can be written, and sweep what killed writers left half-written.
+    @property
+    @override
+    def place(self) -> str:
+        return str(self._base_dir)
 
-        Raises:
-            ConfigurationError: It cannot; the message names the directory.
-        """
+    @override
+    def probe(self) -> None:
         try:
             temp = self._write_temp("probe", b"")
             self._sweep(now_s=temp.stat().st_mtime)

@@ -19,6 +19,19 @@ class Store(Protocol):
     settles) and, for a failed fsync, `DurabilityError`.
     """
 
+    @property
+    def place(self) -> str:
+        """Where the store is, for a message."""
+        ...
+
+    def probe(self) -> None:
+        """Make sure that the store can be written and keeps what this port promises; sweep what killed writers left.
+
+        Raises:
+            ConfigurationError: It cannot; the message says where it is and what would be right.
+        """
+        ...
+
     def create(self, key: str, body: bytes) -> None:
         """Create a whole object; readers never see a part of it.
 

@@ -22,6 +22,15 @@ class MemoryStore(Store):
         self._objects: dict[str, bytes] = {}
         self._lock = threading.Lock()
 
+    @property
+    @override
+    def place(self) -> str:
+        return "memory"
+
+    @override
+    def probe(self) -> None:
+        """Find nothing that could be wrong."""
+
     @override
     def create(self, key: str, body: bytes) -> None:
         check_key(key)

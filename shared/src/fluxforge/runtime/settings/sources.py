@@ -47,6 +47,7 @@ class S3Location(Group):
     access_key_id: SecretStr | None = None
     secret_access_key: SecretStr | None = None
     prefix: str = ""
+    addressing: Literal["auto", "path", "virtual"] = "auto"
 
 
 class StoreLocation(Group):

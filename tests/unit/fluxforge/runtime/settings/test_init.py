@@ -46,7 +46,7 @@ def test_the_example_names_every_key_there_is() -> None:
 
     named = keys(yaml.safe_load(EXAMPLE.read_text()))
     absent = {"coinbase", "databento", "ibkr"}  # absent means off
-    s3 = {"s3", "bucket", "region", "endpoint_url", "access_key_id", "secret_access_key", "prefix"}
+    s3 = {"s3", "bucket", "region", "endpoint_url", "access_key_id", "secret_access_key", "prefix", "addressing"}
     other_methods = {path[-1] for path in all_paths(Settings) if path[-1].startswith("watch")}
     known = {path[-1] for path in all_paths(Settings)} - {"*"} - absent - s3 - other_methods
     assert known - named == set()

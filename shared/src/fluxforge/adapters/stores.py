@@ -1,0 +1,66 @@
+"""Stores of a configuration: what a group such as `storage.ingestion_storage` means, as a store."""
+
+from pathlib import Path
+from typing import Protocol
+
+from fluxforge.adapters.local_store import LocalStore
+from fluxforge.ports.store import Store
+
+
+class _Secret(Protocol):
+    def get_secret_value(self) -> str: ...
+
+
+class _S3Location(Protocol):
+    """The group `s3` of a store."""
+
+    @property
+    def bucket(self) -> str: ...
+    @property
+    def prefix(self) -> str: ...
+    @property
+    def region(self) -> str | None: ...
+    @property
+    def endpoint_url(self) -> str | None: ...
+    @property
+    def access_key_id(self) -> _Secret | None: ...
+    @property
+    def secret_access_key(self) -> _Secret | None: ...
+    @property
+    def addressing(self) -> str: ...
+
+
+class _StoreLocation(Protocol):
+    """The group of one store; `s3` is set where `backend` is `s3`."""
+
+    @property
+    def backend(self) -> str: ...
+    @property
+    def base_dir(self) -> Path: ...
+    @property
+    def s3(self) -> _S3Location | None: ...
+
+
+def open_store(location: _StoreLocation, *, sync: bool = True) -> Store:
+    """Return the store at a location; it is not looked at before `probe`.
+
+    Raises:
+        ConfigurationError: No client can be made for it.
+    """
+    if location.s3 is None or location.backend == "local":
+        return LocalStore(location.base_dir, sync=sync)
+    # Whoever works on a local disk neither needs nor loads a client for S3.
+    from fluxforge.adapters.s3 import S3Options, S3Store  # noqa: PLC0415 - see above
+
+    group = location.s3
+    return S3Store(
+        S3Options(
+            bucket=group.bucket,
+            prefix=group.prefix,
+            region=group.region,
+            endpoint_url=group.endpoint_url,
+            access_key_id=group.access_key_id.get_secret_value() if group.access_key_id else None,
+            secret_access_key=group.secret_access_key.get_secret_value() if group.secret_access_key else None,
+            addressing=group.addressing,
+        )
+    )
