@@ -6,8 +6,7 @@ SYNCED := .venv/.synced
 # Every target works from this lock: `make lock` is the only one that changes it.
 UV := $(BIN)/uv
 PYTEST := $(BIN)/python -m pytest
-# The longest first, so that it is not waited for in the end.
-FAULTS := tests/faults/test_kills.py tests/faults tests/sim tests/integration/etl/test_cuts.py tests/integration/cli/test_up.py
+FAULTS := tests/faults tests/sim tests/integration/etl/test_cuts.py tests/integration/cli/test_up.py
 
 ##@ Use
 .PHONY: help

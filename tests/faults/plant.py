@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -18,8 +18,11 @@ import yaml
 from fluxforge.adapters.embedded_nats import EmbeddedNats
 from fluxforge.adapters.jetstream import BusOptions, JetStreamBus, connect
 from fluxforge.adapters.jetstream.provision import provision
+from fluxforge.adapters.stores import open_store
 from fluxforge.domain.lane import Lane
+from fluxforge.domain.layout import MANIFEST_SUFFIX, PLACED_SUFFIX
 from fluxforge.domain.segment import Manifest
+from fluxforge.runtime.settings import load
 from tests.servers import running_nats
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -160,6 +163,7 @@ class Plant:
         self.tree = tree
         self.config = base / "config.yaml"
         self.config.write_text(yaml.safe_dump(tree))
+        self.segments = open_store(load(self.config).storage.ingestion_storage)
         self.services: dict[str, Service] = {}
         self.is_supervised = False
         """Whether a service that ends by itself is started again; else it fails the test at once."""
@@ -217,14 +221,19 @@ class Plant:
         return info is not None and state.state.sealing is None and state.state.sealed_seq >= info.last_seq
 
     def manifests(self) -> list[Manifest]:
-        paths = sorted((self.base / "raw" / "ready").rglob("*.manifest.json"))
-        return [Manifest.from_json(path.read_bytes(), what=path.name) for path in paths]
+        keys = [key for key in self.segments.keys("raw/ready") if key.endswith(MANIFEST_SUFFIX)]
+        return [Manifest.from_json(self.segments.read(key), what=key) for key in keys]
 
-    def all_placed(self, manifests: Sequence[Manifest] | None = None) -> bool:
+    def sealed(self) -> frozenset[str]:
+        """Return the segments that have a manifest, each as `<lane>/<name>`."""
+        parts = [key.removesuffix(MANIFEST_SUFFIX).split("/") for key in self.segments.keys("raw/ready")]
+        return frozenset(f"{source}-{folder}/{name}" for _, _, source, folder, name in parts if "." not in name)
+
+    def all_placed(self, due: frozenset[str] | None = None) -> bool:
         """Whether the parts of these segments, or else of every sealed one, stand in their place."""
-        commits = self.base / "commits"
-        manifests = self.manifests() if manifests is None else manifests
-        return all((commits / str(m.lane) / f"{m.name}.placed").exists() for m in manifests)
+        due = self.sealed() if due is None else due
+        placed = {key.removeprefix("commits/").removesuffix(PLACED_SUFFIX) for key in self.segments.keys("commits")}
+        return due <= placed
 
     async def drain(self, *, patience_s: float = PATIENCE_S) -> None:
         """Let everything that was captured become Parquet, then end all services in order."""

@@ -273,7 +273,6 @@ class World:
         scenario = self.scenario
         settings = replace(
             _segmenter_defaults(),
-            base_dir=self.data,
             scratch_dir=self.data,
             policy=SealPolicy(scenario.segment_bytes, int(scenario.segment_age_s * _NS)),
             bus_grace_ns=int(scenario.grace_s * _NS),

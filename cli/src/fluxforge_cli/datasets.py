@@ -1,15 +1,15 @@
 """Datasets as DuckDB sees them: one view each, over every source, with schema even where there is no file yet."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from fluxforge.domain.partition import Dataset
+from fluxforge_cli.files import Files
 
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-_GLOB: Final = "**/*.parquet"
+_SUFFIX: Final = ".parquet"
 _FILES: Final = {
     "ticker": Dataset.TICKER,
     "all_trades": Dataset.TRADES,
@@ -43,7 +43,7 @@ _DERIVED: Final = {
 VIEWS: Final = ("ticker", "trades", "books", "hf", "bars", "coverage")
 
 
-def open_datasets(processed: Path) -> "duckdb.DuckDBPyConnection":
+def open_datasets(processed: Files) -> "duckdb.DuckDBPyConnection":
     """Return a database in memory with the views over the datasets below `processed`.
 
     Besides the views of the public set there are `all_trades` (resent and backfilled ones, too) and `all_coverage`
@@ -52,10 +52,11 @@ def open_datasets(processed: Path) -> "duckdb.DuckDBPyConnection":
     import duckdb  # noqa: PLC0415 - heavy
 
     database = duckdb.connect(":memory:")
+    processed.register(database)
+    sources = processed.directories()
     for view, dataset in _FILES.items():
-        sources = [source for source in sorted(_directories(processed)) if _first_file(source / dataset)]
-        if sources:
-            parts = [_select(source, dataset) for source in sources]
+        parts = [part for source in sources if (part := _select(processed, source, dataset))]
+        if parts:
             database.execute(f"CREATE VIEW {view} AS {' UNION ALL BY NAME '.join(parts)}")
         else:
             _create_empty(database, view, dataset)
@@ -64,23 +65,16 @@ def open_datasets(processed: Path) -> "duckdb.DuckDBPyConnection":
     return database
 
 
-def _directories(root: Path) -> list[Path]:
-    return [entry for entry in root.iterdir() if entry.is_dir()] if root.is_dir() else []
-
-
-def _first_file(root: Path) -> Path | None:
-    return next(root.glob(_GLOB), None)
-
-
-def _select(source: Path, dataset: Dataset) -> str:
-    root = source / dataset
-    file = _first_file(root)
-    assert file is not None
-    columns = [part.partition("=")[0] for part in file.relative_to(root).parts[:-1]]
+def _select(processed: Files, source: str, dataset: Dataset) -> str | None:
+    root = processed.below(f"{source}/{dataset}")
+    file = root.first_file(_SUFFIX)
+    if file is None:
+        return None
+    columns = [part.partition("=")[0] for part in file.split("/")[:-1]]
     types = ", ".join(f"{_quote(column)}: {'DATE' if column == 'date' else 'VARCHAR'}" for column in columns)
     hive = f", hive_partitioning = true, hive_types = {{{types}}}" if columns else ""
-    name = _quote(source.name)
-    return f"SELECT {name} AS source, * FROM read_parquet({_quote(str(root / _GLOB))}, union_by_name = true{hive})"  # noqa: S608 - quoted
+    glob = _quote(f"{root.url}/**/*{_SUFFIX}")
+    return f"SELECT {_quote(source)} AS source, * FROM read_parquet({glob}, union_by_name = true{hive})"  # noqa: S608 - quoted
 
 
 def _quote(text: str) -> str:

@@ -7,8 +7,9 @@ import asyncio
 import shutil
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -34,9 +35,9 @@ _CONFIG: Final = """\
 # What `fluxforge demo` ran with. Two exchanges, both played by the simulator on 127.0.0.1:{port}.
 storage:
   scratch_dir: "{data}"
-  ingestion_storage: {{base_dir: "{data}"}}
-  etl_storage_input: {{base_dir: "{data}"}}
-  etl_storage_output: {{base_dir: "{data}"}}
+  ingestion_storage: {segments}
+  etl_storage_input: {segments}
+  etl_storage_output: {datasets}
 ccxt:
   exchanges:
     binance:
@@ -56,14 +57,29 @@ etl: {{delete_after_processing: false}}
 telemetry: {{port: 0}}
 """
 
+
+class Storage(StrEnum):
+    """Where a demo keeps its data."""
+
+    LOCAL = "local"
+    S3 = "s3"
+    HYBRID = "hybrid"
+
+
 SecondsOption = Annotated[float, typer.Option("--seconds", min=5, help="How long to capture.")]
 DirectoryOption = Annotated[
     Path,
     typer.Option("--data", metavar="DIR", help="A directory of the demo's own; what a former demo left is removed."),
 ]
+StorageOption = Annotated[
+    Storage,
+    typer.Option("--storage", help="s3: on a SeaweedFS of the demo's own; hybrid: segments on disk, Parquet on S3."),
+]
 
 
-def demo(seconds: SecondsOption = 60.0, data: DirectoryOption = DATA_DEFAULT) -> None:
+def demo(
+    seconds: SecondsOption = 60.0, data: DirectoryOption = DATA_DEFAULT, storage: StorageOption = Storage.LOCAL
+) -> None:
     """Watch the whole system work, against two simulated exchanges; it ends by itself.
 
     Exit code 0 only if every trade, book and ticker that the exchanges sent stands in Parquet exactly once.
@@ -78,14 +94,40 @@ def demo(seconds: SecondsOption = 60.0, data: DirectoryOption = DATA_DEFAULT) ->
     asyncio.run(_end_former(directory))
     prepare(directory)
     console.print(f"demo: binance and kraken, simulated, for {seconds:.0f} s; data in {data}", highlight=False)
-    with screen_for(console) as screen:
-        chosen, run = drive(lambda shutdown: _run(directory, screen, shutdown, seconds))
-    closes = give_account(console, chosen, run)
-    closes = _compare_with_exchange(console, chosen, directory) and closes
-    _show_rows(chosen, directory)
+    with _stores(storage, directory) as stores:
+        with screen_for(console) as screen:
+            chosen, run = drive(lambda shutdown: _run(directory, stores, screen, shutdown, seconds))
+        closes = give_account(console, chosen, run)
+        closes = _compare_with_exchange(console, chosen, directory) and closes
+        closes = _close_books(console, chosen, directory) and closes
+        _show_rows(chosen)
     print_steps(console, run.steps)
-    _show_examples(console, data)
+    if storage is Storage.LOCAL:
+        _show_examples(console, data)
     raise typer.Exit(0 if closes else 1)
+
+
+@contextmanager
+def _stores(storage: Storage, directory: Path) -> Iterator[dict[str, str]]:
+    """Yield the groups of the configuration that say where segments and datasets are, while what serves them runs."""
+    import orjson  # noqa: PLC0415 - heavy
+
+    local = orjson.dumps({"base_dir": str(directory)}).decode()
+    if storage is Storage.LOCAL:
+        yield {"segments": local, "datasets": local}
+        return
+    from fluxforge.adapters.embedded_s3 import running_s3  # noqa: PLC0415 - heavy
+
+    with running_s3(directory / "s3") as server:
+        there = server.options()
+        location = {
+            "bucket": there.bucket,
+            "endpoint_url": there.endpoint_url,
+            "access_key_id": there.access_key_id,
+            "secret_access_key": there.secret_access_key,
+        }
+        s3 = orjson.dumps({"backend": "s3", "s3": location}).decode()
+        yield {"segments": s3 if storage is Storage.S3 else local, "datasets": s3}
 
 
 async def _end_former(directory: Path) -> None:
@@ -116,12 +158,14 @@ def prepare(directory: Path) -> None:
         raise UsageError(f"{directory} cannot be written: {error.strerror}; choose another with --data") from error
 
 
-async def _run(directory: Path, screen: "Screen", shutdown: "Shutdown", seconds: float) -> "tuple[Chosen, Run]":
+async def _run(
+    directory: Path, stores: dict[str, str], screen: "Screen", shutdown: "Shutdown", seconds: float
+) -> "tuple[Chosen, Run]":
     from fluxforge_cli.system.run import System  # noqa: PLC0415 - heavy
 
     async with _exchange(directory) as (process, port):
         config = directory / "config.yaml"
-        config.write_text(_CONFIG.format(port=port, data=directory))
+        config.write_text(_CONFIG.format(port=port, data=directory, **stores))
         chosen = choose(config)
 
         system = System(chosen, screen)
@@ -181,9 +225,22 @@ def _compare_with_exchange(console: "Console", chosen: "Chosen", directory: Path
     from fluxforge_cli.account.ledger import deliveries, read_sent, stored  # noqa: PLC0415 - heavy
     from fluxforge_cli.account.report import print_deliveries  # noqa: PLC0415 - heavy
     from fluxforge_cli.datasets import open_datasets  # noqa: PLC0415 - heavy
+    from fluxforge_cli.stores import processed_files  # noqa: PLC0415 - heavy
 
-    database = open_datasets(directory / chosen.settings.storage.paths.processed_dir)
+    database = open_datasets(processed_files(chosen.settings))
     return print_deliveries(console, deliveries(read_sent(directory / "ledger.ndjson"), stored(database)))
+
+
+def _close_books(console: "Console", chosen: "Chosen", directory: Path) -> bool:
+    from fluxforge_cli.account.audit.close import close  # noqa: PLC0415 - heavy
+    from fluxforge_cli.account.audit.ledger import against_ledger  # noqa: PLC0415 - heavy
+    from fluxforge_cli.account.audit.report import print_audit  # noqa: PLC0415 - heavy
+    from fluxforge_cli.account.audit.take import take  # noqa: PLC0415 - heavy
+
+    found = close(take(chosen.settings, deep=True))
+    found = against_ledger(found, directory / "ledger.ndjson", chosen.settings, ())
+    print_audit(console, found)
+    return found.balanced
 
 
 _ROWS: Final = {
@@ -205,11 +262,12 @@ _EXAMPLES: Final = (
 )
 
 
-def _show_rows(chosen: "Chosen", directory: Path) -> None:
+def _show_rows(chosen: "Chosen") -> None:
     from fluxforge_cli.datasets import open_datasets  # noqa: PLC0415 - heavy
     from fluxforge_cli.query import print_table, run_sql  # noqa: PLC0415 - heavy
+    from fluxforge_cli.stores import processed_files  # noqa: PLC0415 - heavy
 
-    database = open_datasets(directory / chosen.settings.storage.paths.processed_dir)
+    database = open_datasets(processed_files(chosen.settings))
     for title, sql in _ROWS.items():
         print_table(*run_sql(database, sql), title=title)
 

@@ -57,10 +57,10 @@ def query(
     Every view has a column `source`; a view without files yet is empty.
     """
     from fluxforge_cli.datasets import open_datasets  # noqa: PLC0415 - heavy
-    from fluxforge_cli.stores import output_store  # noqa: PLC0415 - heavy
+    from fluxforge_cli.stores import processed_files  # noqa: PLC0415 - heavy
 
     settings = choose(config, data).settings
-    database = open_datasets(output_store(settings).base_dir / settings.storage.paths.processed_dir)
+    database = open_datasets(processed_files(settings))
     columns, rows = run_sql(database, sql)
     if output is OutputFormat.CSV:
         _print_csv(columns, rows)

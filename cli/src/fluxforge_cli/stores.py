@@ -1,36 +1,32 @@
 """Stores of a configuration, as the command reads them."""
 
 from fluxforge.adapters.local_store import LocalStore
-from fluxforge.domain.errors import ConfigurationError
-from fluxforge.runtime.settings import Backend, Settings, StoreLocation
+from fluxforge.adapters.stores import open_store
+from fluxforge.ports.store import Store
+from fluxforge.runtime.settings import Settings
+from fluxforge_cli.files import Files, files_of
 
 
-def local_store(location: StoreLocation, key: str) -> LocalStore:
-    """Return the store at a location; `key` is its group in the configuration.
-
-    Raises:
-        ConfigurationError: It is on S3.
-    """
-    if location.backend is not Backend.LOCAL:
-        raise ConfigurationError(f"{key}.backend: s3 is not available yet; expected local")
-    return LocalStore(location.base_dir)
-
-
-def segment_store(settings: Settings) -> LocalStore:
+def segment_store(settings: Settings) -> Store:
     """Return the store of segments and commit records."""
-    return local_store(settings.storage.ingestion_storage, "storage.ingestion_storage")
+    return open_store(settings.storage.ingestion_storage)
 
 
-def output_store(settings: Settings) -> LocalStore:
+def output_store(settings: Settings) -> Store:
     """Return the store of the datasets."""
-    return local_store(settings.storage.etl_storage_output, "storage.etl_storage_output")
+    return open_store(settings.storage.etl_storage_output)
+
+
+def processed_files(settings: Settings) -> Files:
+    """Return the files of the datasets, as those read them who do not know of stores."""
+    return files_of(settings.storage.etl_storage_output).below(settings.storage.paths.processed_dir)
 
 
 def probe(settings: Settings) -> None:
     """Make sure that everything can be written where it belongs.
 
     Raises:
-        ConfigurationError: Something cannot; the message names the directory.
+        ConfigurationError: Something cannot; the message names the place.
     """
     segment_store(settings).probe()
     output_store(settings).probe()

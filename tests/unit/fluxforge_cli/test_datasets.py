@@ -6,6 +6,7 @@ import pytest
 
 from fluxforge.domain.errors import UsageError
 from fluxforge_cli.datasets import VIEWS, open_datasets
+from fluxforge_cli.files import local_files
 from fluxforge_cli.query import run_sql
 from fluxforge_etl_worker import schemas
 
@@ -37,12 +38,12 @@ def trades(symbol: str, rows: list[tuple[int, str, bool, str | None]]) -> pa.Tab
 
 
 def rows(processed: Path, sql: str) -> list[tuple[object, ...]]:
-    return [tuple(row) for row in run_sql(open_datasets(processed), sql)[1]]
+    return [tuple(row) for row in run_sql(open_datasets(local_files(processed)), sql)[1]]
 
 
 @pytest.mark.parametrize("view", VIEWS)
 def test_a_view_without_files_is_empty_and_has_its_schema(tmp_path: Path, view: str) -> None:
-    columns, found = run_sql(open_datasets(tmp_path / "absent"), f"SELECT * FROM {view}")
+    columns, found = run_sql(open_datasets(local_files(tmp_path / "absent")), f"SELECT * FROM {view}")
     assert list(found) == []
     assert columns[:4] == ["source", "exchange", "symbol", "market"]
     assert columns[-1] == "date"
@@ -137,4 +138,4 @@ def test_all_that_is_said_of_a_hole_is_one_row_of_coverage(tmp_path: Path) -> No
 
 def test_wrong_sql_is_wrong_usage(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="query: Catalog Error: Table with name nothing does not exist"):
-        run_sql(open_datasets(tmp_path), "SELECT * FROM nothing")
+        run_sql(open_datasets(local_files(tmp_path)), "SELECT * FROM nothing")

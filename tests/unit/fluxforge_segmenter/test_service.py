@@ -36,7 +36,6 @@ class Service:
         self.bus = MemoryBus(MemoryServer(lease_ttl_s=10))
         self.shutdown = Shutdown()
         settings = SegmenterSettings(
-            base_dir=data,
             scratch_dir=data,
             layout=Layout(),
             policy=SealPolicy(size_bytes_max=10**9, age_ns_max=10**12),

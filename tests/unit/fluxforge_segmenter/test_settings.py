@@ -2,9 +2,6 @@
 
 from pathlib import Path
 
-import pytest
-
-from fluxforge.domain.errors import ConfigurationError
 from fluxforge.domain.segment import SealPolicy
 from fluxforge.runtime.settings import load
 from fluxforge_segmenter.compression import Compression
@@ -36,9 +33,4 @@ storage:
     assert settings.policy == SealPolicy(size_bytes_max=7_000_000, age_ns_max=9_000_000_000)
     assert (settings.flush_interval_ns, settings.bus_grace_ns) == (500_000_000, 60_000_000_000)
     assert (settings.compression, settings.fsync, settings.lease_ttl_s) == (Compression.ZSTD, False, 4)
-    assert (settings.scratch_dir, settings.base_dir) == (Path("/s"), Path("/b"))
-
-
-def test_s3_is_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="S3 is not available yet"):
-        settings_of(tmp_path, "storage: {ingestion_storage: {backend: s3, s3: {bucket: b}}}")
+    assert settings.scratch_dir == Path("/s")

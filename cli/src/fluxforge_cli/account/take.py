@@ -6,7 +6,7 @@ from fluxforge_cli.account.captured import captured, dropped
 from fluxforge_cli.account.parquet import processed
 from fluxforge_cli.account.sealed import committed_control, quarantined, sealed, segments
 from fluxforge_cli.datasets import open_datasets
-from fluxforge_cli.stores import output_store, segment_store
+from fluxforge_cli.stores import processed_files, segment_store
 from fluxforge_cli.system.run import Run
 
 
@@ -14,7 +14,7 @@ def take_account(settings: Settings, run: Run) -> Counts:
     """Return what collectors, manifests and Parquet files counted; troubles of the run are what is unknown."""
     boots = frozenset(status.boot for status in run.collectors)
     found = segments(segment_store(settings), settings.layout)
-    database = open_datasets(output_store(settings).base_dir / settings.storage.paths.processed_dir)
+    database = open_datasets(processed_files(settings))
     in_parquet = processed(database, sorted(boots), since_ns=run.started_ns)
     return Counts(
         captured=captured(run.collectors),

@@ -90,6 +90,7 @@ def run_folder(
     """
     day = Day.parse(date) if mode == "date" else None
     worker = worker_of(settings)
+    worker.probe()
     if delete:
         worker = replace(worker, retirement=replace(worker.retirement, sealed=True, adopted=True))
     dead: list[DeadSegment] = []

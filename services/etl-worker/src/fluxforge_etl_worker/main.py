@@ -9,11 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fluxforge.adapters.local_store import LocalStore
+from fluxforge.adapters.stores import open_store
 from fluxforge.adapters.system_clock import SystemClock
-from fluxforge.domain.errors import ConfigurationError, FluxForgeError
+from fluxforge.domain.errors import FluxForgeError
 from fluxforge.runtime.settings import Settings, load
-from fluxforge.runtime.settings.sources import Backend, StoreLocation
 from fluxforge_etl_worker.retire import Retirement
 from fluxforge_etl_worker.settings import etl_options
 from fluxforge_etl_worker.work import Worker
@@ -46,13 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def worker_of(settings: Settings) -> Worker:
-    """Return a worker on the configured stores, which are probed.
-
-    Raises:
-        ConfigurationError: A store cannot be written, or is of a kind that is not available.
-    """
-    raw = _store(settings.storage.etl_storage_input, "etl_storage_input")
-    output = _store(settings.storage.etl_storage_output, "etl_storage_output")
+    """Return a worker on the configured stores; they are not looked at yet."""
+    raw, output = open_store(settings.storage.etl_storage_input), open_store(settings.storage.etl_storage_output)
     retirement = Retirement(sealed=settings.etl.delete_after_processing, with_disabled=settings.etl.drop_disabled)
     return Worker(raw, output, etl_options(settings), SystemClock(), retirement)
 
@@ -62,14 +56,6 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--config", type=Path, help="the configuration file")
     parser.add_argument("--parent-pipe", action="store_true", help="drain when stdin closes")
     return parser.parse_args(argv)
-
-
-def _store(location: StoreLocation, key: str) -> LocalStore:
-    if location.backend is not Backend.LOCAL:
-        raise ConfigurationError(f"storage.{key}.backend: {location.backend.value} is not available yet, use local")
-    store = LocalStore(location.base_dir)
-    store.probe()
-    return store
 
 
 async def _serve(settings: Settings, worker: Worker, shutdown: "Shutdown") -> None:
@@ -95,18 +81,20 @@ async def _serve(settings: Settings, worker: Worker, shutdown: "Shutdown") -> No
     )
     try:
         events.settings_loaded(
-            input_dir=str(settings.storage.etl_storage_input.base_dir),
-            output_dir=str(settings.storage.etl_storage_output.base_dir),
+            input=worker.raw.place,
+            output=worker.output.place,
             telemetry_port=server.port,
             hf_emit_interval_s=settings.etl.channels.orderbook.processor_options.hf_emit_interval,
             keep_books=worker.options.keep_books,
             disabled=sorted(worker.options.disabled),
             delete_after_processing=worker.retirement.sealed,
         )
+        patience = Patience(events)
+        await shutdown.unless_requested(patience.disk(worker.probe))
         notices = BusNotices(registry)
         options = BusOptions.from_settings(settings.nats)
         connecting = partial(connect, options, name=_SERVICE, changed=notices.changed)
-        bus = await shutdown.unless_requested(Patience(events).bus(connecting))
+        bus = await shutdown.unless_requested(patience.bus(connecting))
         if bus is None:
             return
         try:

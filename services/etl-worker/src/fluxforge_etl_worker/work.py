@@ -68,6 +68,11 @@ class Worker:
     retirement: Retirement = field(default_factory=Retirement)
     reading: Reading | None = None
 
+    def probe(self) -> None:
+        """Make sure of both stores before anything is done on them; see `Store.probe`."""
+        self.raw.probe()
+        self.output.probe()
+
     def recomputing(self) -> "Worker":
         """Return the worker that recomputes into its `processed_dir`, under commits of its own; it deletes nothing."""
         options = replace(self.options, layout=self.options.layout.recomputation())

@@ -11,9 +11,11 @@ from prometheus_client import CollectorRegistry
 from fluxforge.adapters.jetstream import BusOptions, connect
 from fluxforge.adapters.local_files import fsync_file
 from fluxforge.adapters.local_store import LocalStore
+from fluxforge.adapters.stores import open_store
 from fluxforge.adapters.system_clock import SystemClock
 from fluxforge.domain.errors import FluxForgeError
 from fluxforge.domain.status import status_to_json
+from fluxforge.ports.store import Store
 from fluxforge.runtime import lifecycle, logs, telemetry
 from fluxforge.runtime.notices import BusNotices, give_notice
 from fluxforge.runtime.patience import Patience
@@ -33,12 +35,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         logs.configure(_SERVICE, level=settings.log_level, log_format=settings.telemetry.log_format)
         give_notice(settings.nats)
         own = SegmenterSettings.of(settings)
-        stores = _stores(own)
+        store = open_store(settings.storage.ingestion_storage, sync=own.fsync)
+        LocalStore(own.scratch_dir, sync=own.fsync).probe()
     except FluxForgeError as error:
         return lifecycle.report(_SERVICE, error)
 
     async def body(shutdown: lifecycle.Shutdown) -> None:
-        await _serve(settings, own, stores, shutdown)
+        await _serve(settings, own, store, shutdown)
 
     return lifecycle.run(_SERVICE, body, parent_pipe=arguments.parent_pipe)
 
@@ -50,19 +53,11 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _stores(own: SegmenterSettings) -> LocalStore:
-    """Return the segments' store, once it and the scratch directory can be written."""
-    store = LocalStore(own.base_dir, sync=own.fsync)
-    store.probe()
-    LocalStore(own.scratch_dir, sync=own.fsync).probe()
-    return store
-
-
 def _no_fsync(_fd: int, _path: Path) -> None:
     """Leave it to the kernel when bytes reach the disk."""
 
 
-async def _serve(settings: Settings, own: SegmenterSettings, store: LocalStore, shutdown: lifecycle.Shutdown) -> None:
+async def _serve(settings: Settings, own: SegmenterSettings, store: Store, shutdown: lifecycle.Shutdown) -> None:
     registry = CollectorRegistry()
     events = SegmenterEvents(registry)
     segmenter: Segmenter | None = None
@@ -75,17 +70,19 @@ async def _serve(settings: Settings, own: SegmenterSettings, store: LocalStore, 
     )
     try:
         events.settings_loaded(
-            base_dir=str(own.base_dir),
+            store=store.place,
             telemetry_port=server.port,
             segment_bytes_max=own.policy.size_bytes_max,
             segment_age_s=own.policy.age_ns_max / 1e9,
             compression=own.compression.value,
             fsync=own.fsync,
         )
+        patience = Patience(events)
+        await shutdown.unless_requested(patience.disk(store.probe))
         notices = BusNotices(registry)
         options = BusOptions.from_settings(settings.nats)
         connecting = partial(connect, options, name=_SERVICE, changed=notices.changed)
-        bus = await shutdown.unless_requested(Patience(events).bus(connecting))
+        bus = await shutdown.unless_requested(patience.bus(connecting))
         if bus is None:
             return
         try:

@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from fluxforge.domain.errors import ConfigurationError
 from fluxforge.domain.layout import Layout
 from fluxforge.domain.segment import SealPolicy
-from fluxforge.runtime.settings import Backend, Settings
+from fluxforge.runtime.settings import Settings
 from fluxforge_segmenter.compression import Compression
 
 _NS = 1_000_000_000
@@ -16,9 +15,8 @@ _MB = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class SegmenterSettings:
-    """When segments are written and sealed, and where. `base_dir` is the segments' store, `scratch_dir` local."""
+    """When segments are written and sealed, and where they grow: `scratch_dir` is local."""
 
-    base_dir: Path
     scratch_dir: Path
     layout: Layout
     policy: SealPolicy
@@ -30,19 +28,9 @@ class SegmenterSettings:
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """Return the segmenter's part of the tree.
-
-        Raises:
-            ConfigurationError: It asks for what this version cannot do.
-        """
+        """Return the segmenter's part of the tree."""
         ingestion, storage = settings.ingestion, settings.storage
-        if storage.ingestion_storage.backend is not Backend.LOCAL:
-            raise ConfigurationError(
-                "storage.ingestion_storage.backend: expected local, was "
-                f"{storage.ingestion_storage.backend.value}; S3 is not available yet"
-            )
         return cls(
-            base_dir=storage.ingestion_storage.base_dir,
             scratch_dir=storage.scratch_dir,
             layout=settings.layout,
             policy=SealPolicy(

@@ -15,7 +15,7 @@ from fluxforge_cli.account.audit.said import WHOLE_LANE
 from fluxforge_cli.account.audit.sent import Comparison, FeedHole, StoredTrade
 from fluxforge_cli.account.ledger import FeedName, times_sent
 from fluxforge_cli.datasets import open_datasets
-from fluxforge_cli.stores import output_store
+from fluxforge_cli.stores import processed_files
 from fluxforge_etl_worker.coverage import CRASH, LOST
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def against_ledger(audit: Audit, ledger: Path, settings: Settings, lanes: Collec
     """Return the audit with what a ledger says added; `lanes`: of these alone."""
     with ledger.open("rb") as lines:
         frames, trades = times_sent(lines)
-    database = open_datasets(output_store(settings).base_dir / settings.storage.paths.processed_dir)
+    database = open_datasets(processed_files(settings))
     lane_of = dict(_lanes_of({*frames, *trades}, (Lane.parse(one.lane) for one in audit.lanes)))
     wanted = {str(home(lane)) for lane in lanes}
     compared = Comparison(lane_of, read_holes(database, {*frames, *trades}))

@@ -1,8 +1,8 @@
 """Parts: what the Parquet files hold of each feed, read from their footers and key columns alone, batch by batch."""
 
 import hashlib
+import io
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -10,7 +10,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fluxforge.domain.errors import ObjectNotFoundError
 from fluxforge.domain.partition import Dataset
+from fluxforge.ports.store import Store
+from fluxforge.runtime.stored_file import stored_file
 from fluxforge_cli.account.audit.books import PartLook, Said
 from fluxforge_cli.account.audit.findings import FeedId
 from fluxforge_cli.account.audit.ranges import Ranges, repeated, union
@@ -31,18 +34,19 @@ def channel_of(dataset: str) -> str | None:
     return "orderbook" if dataset == Dataset.BOOKS else dataset
 
 
-def look(path: Path, dataset: str, *, deep: bool = False) -> PartLook:
+def look(store: Store, key: str, dataset: str, *, deep: bool = False) -> PartLook:
     """Return what stands in a part's place; `deep`: with the checksum of the whole file."""
-    try:
-        size_bytes = path.stat().st_size
-        # Of a small file the columns are read one by one in twice the time of all its bytes.
-        body = path.read_bytes() if size_bytes <= _BODY_BYTES_MAX else None
-    except (FileNotFoundError, NotADirectoryError):
+    size_bytes = store.size(key)
+    if size_bytes is None:
         return PartLook(None)
     channel = channel_of(dataset)
     try:
-        sha256 = _sha256(path, body) if deep else None
-        source = path if body is None else pa.BufferReader(body)
+        # Of a small file the columns are read one by one in twice the time of all its bytes.
+        source = io.BytesIO(store.read(key)) if size_bytes <= _BODY_BYTES_MAX else stored_file(store, key)
+    except ObjectNotFoundError:
+        return PartLook(None)
+    try:
+        sha256 = hashlib.file_digest(source, "sha256").hexdigest() if deep else None
         with pq.ParquetFile(source, read_dictionary=["boot", "symbol"] if channel else None) as file:
             rows: int = file.metadata.num_rows
             if dataset == Dataset.COVERAGE:
@@ -52,13 +56,6 @@ def look(path: Path, dataset: str, *, deep: bool = False) -> PartLook:
             return PartLook(size_bytes, rows, seqs, doubled, sha256=sha256)
     except (OSError, pa.ArrowException, BufferError, KeyError, ValueError) as error:
         return PartLook(size_bytes, trouble=f"{type(error).__name__}: {error}".splitlines()[0][:200])
-
-
-def _sha256(path: Path, body: bytes | None) -> str:
-    if body is not None:
-        return hashlib.sha256(body).hexdigest()
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _said(file: pq.ParquetFile) -> tuple[tuple[Said, ...], bool]:

@@ -12,7 +12,6 @@ from typing import Final
 
 import orjson
 
-from fluxforge.adapters.local_store import LocalStore
 from fluxforge.domain.commit import CommitRecord, Part
 from fluxforge.domain.errors import ManifestError, NameRefusedError, ObjectNotFoundError, SegmentCorruptError
 from fluxforge.domain.lane import Lane
@@ -53,7 +52,7 @@ class _Standing:
 class Storage:
     """The two stores of a configuration, as an audit reads them."""
 
-    def __init__(self, raw: Store, output: LocalStore, layout: Layout) -> None:
+    def __init__(self, raw: Store, output: Store, layout: Layout) -> None:
         self._raw = raw
         self._output = output
         self._layout = layout
@@ -108,7 +107,7 @@ class Storage:
         return tuple(found)
 
     def _looker(self, *, deep: bool) -> Callable[[Part], PartLook]:
-        return lambda part: look(self._output.base_dir / part.final_key, part.dataset, deep=deep)
+        return lambda part: look(self._output, part.final_key, part.dataset, deep=deep)
 
     def _standing(self, manifest: Manifest) -> _Standing:
         """Look for data, commit and mark in the order in which they go and come: data goes after all others came."""

@@ -1,0 +1,100 @@
+"""Files of a store as libraries of the Parquet world reach them: on a disk by path, on S3 through Arrow's own client.
+
+Reads only. DuckDB gets Arrow's client as a file system, so that no extension has to be fetched for S3.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from fluxforge.domain.errors import ConfigurationError
+from fluxforge.runtime.settings import Backend, S3Location, StoreLocation
+
+if TYPE_CHECKING:
+    import duckdb
+    from pyarrow.fs import FileSystem
+
+_SCHEME = "s3://"
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """What is below `root` in a file system; `root` is a directory, or a bucket and a prefix in it."""
+
+    filesystem: "FileSystem"
+    root: str
+
+    @property
+    def url(self) -> str:
+        """The root, as DuckDB is told of it."""
+        return f"{_SCHEME}{self.root}" if self.filesystem.type_name == "s3" else self.root
+
+    def below(self, name: str) -> "Files":
+        """Return what is below a path in it."""
+        return Files(self.filesystem, f"{self.root}/{name}")
+
+    def directories(self) -> list[str]:
+        """Return the names of the directories directly below the root, in order."""
+        return [name for name, is_file in self._entries() if not is_file]
+
+    def first_file(self, suffix: str) -> str | None:
+        """Return the path below the root of one file of this suffix, None where there is none at any depth."""
+        for name, is_file in self._entries():
+            below = None if is_file else self.below(name).first_file(suffix)
+            if below is not None:
+                return f"{name}/{below}"
+            if is_file and name.endswith(suffix):
+                return name
+        return None
+
+    def register(self, database: "duckdb.DuckDBPyConnection") -> None:
+        """Let a database reach the files by their `url`."""
+        if self.filesystem.type_name == "s3":
+            from fsspec.implementations.arrow import ArrowFSWrapper  # noqa: PLC0415 - heavy
+
+            database.register_filesystem(ArrowFSWrapper(self.filesystem))
+
+    def _entries(self) -> list[tuple[str, bool]]:
+        """Return name and whether it is a file of all that is directly below the root, in order."""
+        from pyarrow.fs import FileSelector  # noqa: PLC0415 - heavy
+
+        found = self.filesystem.get_file_info(FileSelector(self.root, allow_not_found=True))
+        return sorted((str(info.base_name), bool(info.is_file)) for info in found)
+
+
+def local_files(directory: Path) -> Files:
+    """Return what is below a directory."""
+    from pyarrow.fs import LocalFileSystem  # noqa: PLC0415 - heavy
+
+    return Files(LocalFileSystem(), str(directory.absolute()))
+
+
+def files_of(location: StoreLocation) -> Files:
+    """Return the files of a store.
+
+    Raises:
+        ConfigurationError: Its endpoint is no URL.
+    """
+    if location.backend is Backend.LOCAL or location.s3 is None:
+        return local_files(location.base_dir)
+    return _s3_files(location.s3)
+
+
+def _s3_files(location: S3Location) -> Files:
+    from pyarrow.fs import S3FileSystem  # noqa: PLC0415 - heavy
+
+    endpoint = urlsplit(location.endpoint_url or "https://")
+    if endpoint.scheme not in {"http", "https"}:
+        was = location.endpoint_url
+        raise ConfigurationError(f"s3.endpoint_url: expected http://host:port or https://host:port, was {was!r}")
+    filesystem = S3FileSystem(
+        access_key=location.access_key_id.get_secret_value() if location.access_key_id else None,
+        secret_key=location.secret_access_key.get_secret_value() if location.secret_access_key else None,
+        region=location.region or ("us-east-1" if location.endpoint_url else None),
+        endpoint_override=endpoint.netloc or None,
+        scheme=endpoint.scheme,
+        force_virtual_addressing=location.addressing == "virtual",
+    )
+    prefix = location.prefix.strip("/")
+    return Files(filesystem, f"{location.bucket}/{prefix}".rstrip("/"))
