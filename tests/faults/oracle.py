@@ -17,7 +17,7 @@ import duckdb
 import orjson
 
 from tests.faults.load import Produced, produced
-from tests.faults.plant import PATIENCE_S, Plant
+from tests.faults.plant import Plant
 
 Life = tuple[str, str, str, str]
 """(exchange, boot, channel, symbol)."""
@@ -175,9 +175,9 @@ async def audit(plant: Plant, *arguments: str) -> dict[str, Any]:
     return report
 
 
-async def drained(plant: Plant, *, patience_s: float = PATIENCE_S) -> None:
+async def drained(plant: Plant) -> None:
     """Let everything become Parquet and demand that no service crashed and that the product's audit balances."""
-    await plant.drain(patience_s=patience_s)
+    await plant.drain()
     crashes = plant.crashes()
     assert not crashes, crashes[:20]
     report = await audit(plant)

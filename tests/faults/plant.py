@@ -28,6 +28,8 @@ from tests.servers import running_nats
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 120.0
 _POLL_S = 0.02
+_DRAIN_S = 1200.0
+"""How long a busy machine may take over what piled up."""
 _ORPHAN = 'File "<string>"'
 """Where the traceback begins of a worker's child whose parent was killed before it handed over the work."""
 _EXCHANGE = {"rate_hz": 300, "bulk": 1, "bulk_bytes": 2_000}
@@ -235,10 +237,10 @@ class Plant:
         placed = {key.removeprefix("commits/").removesuffix(PLACED_SUFFIX) for key in self.segments.keys("commits")}
         return due <= placed
 
-    async def drain(self, *, patience_s: float = PATIENCE_S) -> None:
+    async def drain(self) -> None:
         """Let everything that was captured become Parquet, then end all services in order."""
         for service in self._of("collector"):
-            await self._dismiss(service, patience_s)
+            await self._dismiss(service)
         for service in (*self._of("segmenter"), *self._of("etl_worker")):
             await self._revive(service)
 
@@ -250,8 +252,8 @@ class Plant:
             await self._revive_ended()
             return self.all_placed()
 
-        await self.until(is_sealed, patience_s=patience_s)
-        await self.until(is_placed, patience_s=patience_s)
+        await self.until(is_sealed, patience_s=_DRAIN_S)
+        await self.until(is_placed, patience_s=_DRAIN_S)
         for service in (*self._of("segmenter"), *self._of("etl_worker")):
             await service.stop()
 
@@ -272,14 +274,14 @@ class Plant:
                 sys.stderr.write(service.tail() + "\n")
                 await service.kill()
 
-    async def _dismiss(self, collector: Service, patience_s: float) -> None:
+    async def _dismiss(self, collector: Service) -> None:
         """End a collector; what a slow bus made it leave in its spool is sent by the lives that follow."""
-        await collector.stop(patience_s=patience_s, codes=(0, 1))
+        await collector.stop(patience_s=_DRAIN_S, codes=(0, 1))
         while collector.process is not None and collector.process.returncode:
             assert collector.logged(b'"lane.rescued"'), collector.tail()
             await collector.start()
-            await collector.until_logged((b'"spool.drained"',), patience_s=patience_s)
-            await collector.stop(patience_s=patience_s, codes=(0, 1))
+            await collector.until_logged((b'"spool.drained"',), patience_s=_DRAIN_S)
+            await collector.stop(patience_s=_DRAIN_S, codes=(0, 1))
 
     def _check(self) -> None:
         for service in self.services.values():

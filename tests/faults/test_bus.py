@@ -37,7 +37,7 @@ async def working(base: Path, exchanges: dict[str, Any], **sections: Any) -> Asy
         for service in plant.services.values():
             await service.until_ready()
         yield plant
-        await drained(plant, patience_s=300)
+        await drained(plant)
 
 
 async def until_sealing(plant: Plant) -> float:
@@ -181,7 +181,7 @@ async def test_a_bus_that_forgets_is_noticed_and_what_it_lost_is_named(
                 for fault in chance.sample(sorted(forgetting), len(forgetting)):
                     await asyncio.sleep(chance.uniform(0, 1))
                     recoveries[fault].append(await forgotten(plant, forgetting[fault]))
-        await plant.drain(patience_s=300)
+        await plant.drain()
         assert plant.crashes() == []
         report = await audit(plant)
         verdict = judge(plant)

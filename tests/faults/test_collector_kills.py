@@ -63,7 +63,7 @@ async def test_killed_under_load_it_loses_only_what_the_next_life_names(
                     tasks.create_task(kill_service(collector, kills, random.Random(f"{seed}-{collector.name}")))
                     for collector in collectors
                 ]
-            await plant.drain(patience_s=300)
+            await plant.drain()
             assert plant.crashes() == []
             await stack.aclose()  # ledgers are whole once their exchanges have ended
             report = await audit(plant)

@@ -86,7 +86,7 @@ async def one_system(base: Path, kills: dict[str, int], chance: random.Random) -
                 for service in (segmenter, shaken, etl)
             }
             tolls["nats-server"] = tasks.create_task(kill_bus(plant, kills["nats-server"], chance, pause_s=(0.5, 8.0)))
-        await plant.drain(patience_s=600)
+        await plant.drain()
         return End(
             tolls={name: task.result() for name, task in tolls.items()},
             crashes=plant.crashes(),

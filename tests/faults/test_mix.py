@@ -147,7 +147,7 @@ async def test_all_faults_at_random(tmp_path: Path, runs: Runs, table: FaultTabl
                     await plant.services[f"collector-{name}"].until_ready()
             standby = plant.services.pop("segmenter-2")
             await standby.stop(codes=(0, 1))
-            await plant.drain(patience_s=300)
+            await plant.drain()
         assert plant.crashes() == []
         report = await audit(plant)
         verdict = judge(plant)

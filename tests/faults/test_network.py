@@ -76,7 +76,7 @@ async def ways(
             await way.collector.until_ready()
             await way.until_grown()
         yield found
-        await drained(plant, patience_s=600)
+        await drained(plant)
 
 
 async def test_a_bad_way_to_the_bus_costs_nothing(tmp_path: Path, runs: Runs, table: FaultTable, seed: int) -> None:
