@@ -4,6 +4,7 @@ What fails in passing is tried again a bounded number of times with jitter, by t
 then is told by `refusals`. Keys never stand in a message or a log.
 """
 
+import functools
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -52,15 +53,13 @@ def new_client(options: S3Options, *, attempts: int = _ATTEMPTS, answer_s: float
     addressing = options.addressing
     if addressing == "auto":
         addressing = "path" if options.endpoint_url else "virtual"
-    session = boto3.Session(
+    return _session().client(
+        "s3",
+        endpoint_url=options.endpoint_url,
         aws_access_key_id=options.access_key_id,
         aws_secret_access_key=options.secret_access_key,
         # Whoever names an endpoint of their own seldom has regions, and the signature needs one.
         region_name=options.region or (_REGION if options.endpoint_url else None),
-    )
-    return session.client(
-        "s3",
-        endpoint_url=options.endpoint_url,
         config=Config(
             s3={"addressing_style": addressing},
             retries={"mode": "standard", "total_max_attempts": attempts},
@@ -70,3 +69,9 @@ def new_client(options: S3Options, *, attempts: int = _ATTEMPTS, answer_s: float
             tcp_keepalive=True,
         ),
     )
+
+
+@functools.cache
+def _session() -> boto3.Session:
+    """Return the one session: it holds the description of the protocol, which takes longest to load."""
+    return boto3.Session()
