@@ -9,6 +9,8 @@ import duckdb
 import orjson
 import pytest
 
+from fluxforge.adapters.embedded_s3 import executable
+from fluxforge.domain.errors import ConfigurationError
 from tests.integration.cli.command import run
 
 
@@ -76,3 +78,20 @@ async def _follow_the_readme(folder: Path) -> None:
         text, _ = await process.communicate()
         assert process.returncode == 0, text.decode()
         assert b"BTC-USD" in text, text.decode()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("storage", ["s3", "hybrid"])
+async def test_a_demo_on_s3_balances_to_the_record(tmp_path: Path, storage: str) -> None:
+    try:
+        executable()
+    except ConfigurationError as error:
+        pytest.skip(str(error))
+    code, output = await run("demo", "--seconds", "6", "--storage", storage, cwd=tmp_path)
+    assert code == 0, output
+    assert "The balance closes." in output
+    assert "\nbalanced\n" in output
+    data = tmp_path / "data" / "demo"
+    assert (data / "raw" / "ready").exists() == (storage == "hybrid")
+    assert not (data / "processed").exists()
