@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import TypeVar
 
 import pytest
@@ -13,6 +14,9 @@ from fluxforge.adapters.memory.bus import MemoryBus
 from fluxforge.adapters.memory.clock import ManualClock
 from fluxforge.adapters.memory.server import MemoryServer
 from fluxforge.domain.errors import FencedError
+from fluxforge.domain.lane import Lane
+from fluxforge.domain.lane_state import LaneState
+from fluxforge.ports.lanes import LaneStates, VersionedState
 from fluxforge.runtime.patience import Patience
 from fluxforge_segmenter.events import SegmenterEvents
 from fluxforge_segmenter.hold import LaneHold
@@ -171,3 +175,37 @@ async def test_giving_a_lane_up_removes_its_key_unless_it_is_anothers(bus: Memor
     assert await owner(bus) == heir.owner
     await heir.give_up()
     assert await bus.states.lanes() == []
+
+
+class LateAnswers:
+    """Lane states that answer a write long after it stands."""
+
+    def __init__(self, states: LaneStates) -> None:
+        self._states = states
+        self.written = asyncio.Event()
+        self.answering = asyncio.Event()
+
+    async def get(self, lane: Lane) -> VersionedState | None:
+        return await self._states.get(lane)
+
+    async def update(self, lane: Lane, state: LaneState, revision: int) -> int:
+        new = await self._states.update(lane, state, revision)
+        self.written.set()
+        await self.answering.wait()
+        return new
+
+
+async def test_a_write_of_ours_that_was_not_answered_yet_is_not_taken_for_anothers(
+    bus: MemoryBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold = await take(bus, "h")
+    late = LateAnswers(bus.states)
+    monkeypatch.setattr(hold, "_bus", SimpleNamespace(states=late))
+    writing = asyncio.ensure_future(hold.replace(replace(hold.state, sealed_seq=7)))
+    await late.written.wait()
+    confirming = asyncio.ensure_future(hold.confirm())
+    done, _ = await asyncio.wait({confirming}, timeout=0.05)
+    assert not done
+    late.answering.set()
+    await writing
+    assert (await confirming).sealed_seq == 7

@@ -30,6 +30,8 @@ class LaneHold:
         self._holder = holder
         self._lease_revision = lease_revision
         self._versioned = VersionedState(LaneState(), 0)
+        # A write whose answer is awaited may stand already: what is read meanwhile cannot be told from another's.
+        self._turn = asyncio.Lock()
         self.lane = lane
         self.owner = f"{max(lease_revision, above + 1)}-{holder}"
 
@@ -79,13 +81,14 @@ class LaneHold:
         Raises:
             FencedError: Somebody else wrote; nothing of ours was written.
         """
-        revision = self._versioned.revision
-        try:
-            new = await self._patience.bus(lambda: self._bus.states.update(self.lane, state, revision))
-        except StateConflictError as error:
-            found = await self._patience.bus(lambda: self._bus.states.get(self.lane))
-            raise FencedError(str(self.lane), f"owner is {found.state.owner if found else 'nobody'}") from error
-        self._versioned = VersionedState(state, new)
+        async with self._turn:
+            revision = self._versioned.revision
+            try:
+                new = await self._patience.bus(lambda: self._bus.states.update(self.lane, state, revision))
+            except StateConflictError as error:
+                found = await self._patience.bus(lambda: self._bus.states.get(self.lane))
+                raise FencedError(str(self.lane), f"owner is {found.state.owner if found else 'nobody'}") from error
+            self._versioned = VersionedState(state, new)
 
     async def confirm(self) -> LaneState:
         """Read the state again and return it: at this moment the lane is ours.
@@ -93,9 +96,10 @@ class LaneHold:
         Raises:
             FencedError: Somebody else wrote, or the state is gone.
         """
-        found = await self._patience.bus(lambda: self._bus.states.get(self.lane))
-        if found is None or found.revision != self._versioned.revision:
-            raise FencedError(str(self.lane), f"owner is {found.state.owner if found else 'nobody'}")
+        async with self._turn:
+            found = await self._patience.bus(lambda: self._bus.states.get(self.lane))
+            if found is None or found.revision != self._versioned.revision:
+                raise FencedError(str(self.lane), f"owner is {found.state.owner if found else 'nobody'}")
         return found.state
 
     async def give_up(self) -> None:
