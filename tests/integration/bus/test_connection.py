@@ -279,3 +279,32 @@ async def test_a_cancelled_request_is_cancelled_even_when_its_answer_comes_at_th
             survivors += was_under_way
     await work.close()
     assert survivors == 0
+
+
+async def test_closing_outlives_whoever_was_cancelled_waiting_for_the_same_socket(options):
+    bus = await connect(options, name="test")
+    transport = bus._api.connection.client._transport
+    waiting = asyncio.ensure_future(transport.wait_closed())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    await bus.close()
+
+
+async def test_closing_that_is_cancelled_is_cancelled(options, monkeypatch):
+    bus = await connect(options, name="test")
+    client = bus._api.connection.client
+
+    async def stuck() -> None:
+        await asyncio.Event().wait()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "close", stuck)
+        patch.setattr("fluxforge.adapters.jetstream.connection._CLOSE_S", 60.0)
+        closing = asyncio.ensure_future(bus.close())
+        done, _ = await asyncio.wait([closing], timeout=0.05)
+        assert not done
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+    await client.close()

@@ -195,9 +195,16 @@ class Connection:
         if self._watch is not None:
             self._watch.cancel()
         self._tell()
-        with contextlib.suppress(TimeoutError, OSError):  # the socket is gone either way
+        try:
             async with asyncio.timeout(_CLOSE_S):
                 await self.client.close()
+        except (TimeoutError, OSError):
+            return  # the socket is gone either way
+        except asyncio.CancelledError:
+            # All who wait for a socket's end share one future: whoever was cancelled waiting took it with them.
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
 
     def _tell(self) -> None:
         for listener in tuple(self._listeners):
