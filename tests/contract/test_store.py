@@ -322,6 +322,17 @@ class TestLocal:
         with pytest.raises(ConfigurationError, match=r"file/base"):
             LocalStore(tmp_path / "file" / "base").probe()
 
+    def test_a_full_disk_at_the_start_may_heal(self, local: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+        def full(*_: object) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/full")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "open", full)
+            patch.setattr(Path, "open", full)
+            with pytest.raises(StoreUnavailableError, match="No space left on device"):
+                local.probe()
+        local.probe()
+
     def test_the_probe_sweeps_what_killed_writers_left_and_nothing_younger(self, local: LocalStore) -> None:
         local.probe()
         stale, young = local.base_dir / ".tmp" / "stale", local.base_dir / ".tmp" / "young"

@@ -29,6 +29,7 @@ from fluxforge.ports.store import Store, check_key, check_prefix
 
 _ABSENT: Final = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 _CANNOT_LINK: Final = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP})
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _NOT_EMPTY: Final = frozenset({errno.ENOTEMPTY, errno.EEXIST})
 _STALE_TEMP_S: Final = 3600
 
@@ -63,6 +64,9 @@ class LocalStore(Store):
             self._sweep(now_s=temp.stat().st_mtime)
             temp.unlink()
         except (OSError, StoreUnavailableError) as error:
+            cause = error if isinstance(error, OSError) else error.__cause__
+            if isinstance(cause, OSError) and cause.errno in _FULL:
+                raise StoreUnavailableError("probe", str(self._base_dir), str(error)) from error
             raise ConfigurationError(
                 f"storage base_dir {str(self._base_dir)!r} cannot be written: {error}; "
                 "expected a directory on a local disk that this user may write"

@@ -29,6 +29,7 @@ class Store(Protocol):
 
         Raises:
             ConfigurationError: It cannot; the message says where it is and what would be right.
+            StoreUnavailableError: It is full, or does not answer.
         """
         ...
 
