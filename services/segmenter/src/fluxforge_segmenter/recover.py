@@ -14,7 +14,7 @@ from fluxforge_segmenter.contents import Tail
 from fluxforge_segmenter.open_segment import remove
 from fluxforge_segmenter.rebuild import rebuild_state
 from fluxforge_segmenter.resume import rebuild, resume
-from fluxforge_segmenter.seal import LaneTools, restorable
+from fluxforge_segmenter.seal import LaneTools, announce, restorable
 from fluxforge_segmenter.workspace import Workspace
 
 
@@ -27,6 +27,7 @@ async def recover(tools: LaneTools, workspace: Workspace) -> Tail:
     await tools.hold.confirm()
     if tools.hold.state.epoch == 0:
         await rebuild_state(tools, workspace)
+        await _announce_newest(tools)
     await restore_recent(tools, workspace)
     sealing = tools.hold.state.sealing
     if sealing is not None:
@@ -36,6 +37,14 @@ async def recover(tools: LaneTools, workspace: Workspace) -> Tail:
     for key in await tools.patience.disk(tools.shelf.halves):
         tools.events.half_found(tools.lane, key)
     return await _tail_behind(tools, tools.hold.state.recent)
+
+
+async def _announce_newest(tools: LaneTools) -> None:
+    """Announce the newest segment: the state that was lost may have had its seal on its way, the event not sent yet."""
+    names = await tools.patience.disk(tools.shelf.names)
+    manifest = await tools.patience.disk(lambda: tools.shelf.manifest(names[-1])) if names else None
+    if manifest is not None:
+        await announce(tools, manifest)
 
 
 async def restore_recent(tools: LaneTools, workspace: Workspace) -> bool:
