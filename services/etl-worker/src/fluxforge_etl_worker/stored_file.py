@@ -2,7 +2,7 @@
 
 import io
 
-from typing_extensions import override
+from typing_extensions import Buffer, override
 
 from fluxforge.domain.errors import ObjectNotFoundError
 from fluxforge.ports.store import Store
@@ -46,3 +46,10 @@ class StoredFile(io.RawIOBase):
         body = self._store.read(self._key, offset=self._offset, length=None if size < 0 else size)
         self._offset += len(body)
         return body
+
+    @override
+    def readinto(self, buffer: Buffer, /) -> int:
+        view = memoryview(buffer).cast("B")
+        body = self.read(view.nbytes)
+        view[: len(body)] = body
+        return len(body)

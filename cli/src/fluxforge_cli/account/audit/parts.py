@@ -13,15 +13,16 @@ import pyarrow.parquet as pq
 from fluxforge.domain.errors import ObjectNotFoundError
 from fluxforge.domain.partition import Dataset
 from fluxforge.ports.store import Store
-from fluxforge.runtime.stored_file import stored_file
 from fluxforge_cli.account.audit.books import PartLook, Said
 from fluxforge_cli.account.audit.findings import FeedId
 from fluxforge_cli.account.audit.ranges import Ranges, repeated, union
 from fluxforge_cli.account.audit.said import COVERAGE_COLUMNS, LOST_COLUMNS, said_in_rows
+from fluxforge_etl_worker.stored_file import StoredFile
 
 _I64 = npt.NDArray[np.int64]
 _BATCH_ROWS: Final = 262_144
 _BODY_BYTES_MAX: Final = 4 * 2**20
+_BUFFER_BYTES: Final = 2**20
 _ROW_PER_RECORD: Final = frozenset({Dataset.TICKER.value, Dataset.BOOKS.value})
 """Datasets without `idx`."""
 _DERIVED: Final = frozenset({Dataset.HF.value, Dataset.BARS.value, Dataset.COVERAGE.value})
@@ -42,10 +43,8 @@ def look(store: Store, key: str, dataset: str, *, deep: bool = False) -> PartLoo
     channel = channel_of(dataset)
     try:
         # Of a small file the columns are read one by one in twice the time of all its bytes.
-        source = io.BytesIO(store.read(key)) if size_bytes <= _BODY_BYTES_MAX else stored_file(store, key)
-    except ObjectNotFoundError:
-        return PartLook(None)
-    try:
+        whole = size_bytes <= _BODY_BYTES_MAX
+        source = io.BytesIO(store.read(key)) if whole else io.BufferedReader(StoredFile(store, key), _BUFFER_BYTES)
         sha256 = hashlib.file_digest(source, "sha256").hexdigest() if deep else None
         with pq.ParquetFile(source, read_dictionary=["boot", "symbol"] if channel else None) as file:
             rows: int = file.metadata.num_rows
@@ -54,6 +53,8 @@ def look(store: Store, key: str, dataset: str, *, deep: bool = False) -> PartLoo
                 return PartLook(size_bytes, rows, said=said, names_seqs=names, sha256=sha256)
             seqs, doubled = _seqs(file, channel, has_idx=dataset not in _ROW_PER_RECORD) if channel else ({}, {})
             return PartLook(size_bytes, rows, seqs, doubled, sha256=sha256)
+    except ObjectNotFoundError:
+        return PartLook(None)
     except (OSError, pa.ArrowException, BufferError, KeyError, ValueError) as error:
         return PartLook(size_bytes, trouble=f"{type(error).__name__}: {error}".splitlines()[0][:200])
 
