@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from fluxforge.adapters.stores import s3_options
 from fluxforge.domain.errors import ConfigurationError
 from fluxforge.runtime.settings import Backend, S3Location, StoreLocation
 
@@ -88,13 +89,14 @@ def _s3_files(location: S3Location) -> Files:
     if endpoint.scheme not in {"http", "https"}:
         was = location.endpoint_url
         raise ConfigurationError(f"s3.endpoint_url: expected http://host:port or https://host:port, was {was!r}")
+    options = s3_options(location)
     filesystem = S3FileSystem(
-        access_key=location.access_key_id.get_secret_value() if location.access_key_id else None,
-        secret_key=location.secret_access_key.get_secret_value() if location.secret_access_key else None,
-        region=location.region or ("us-east-1" if location.endpoint_url else None),
+        access_key=options.access_key_id,
+        secret_key=options.secret_access_key,
+        region=options.signing_region,
         endpoint_override=endpoint.netloc or None,
         scheme=endpoint.scheme,
-        force_virtual_addressing=location.addressing == "virtual",
+        force_virtual_addressing=options.is_virtual,
     )
     prefix = location.prefix.strip("/")
     return Files(filesystem, f"{location.bucket}/{prefix}".rstrip("/"))

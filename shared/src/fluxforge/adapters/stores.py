@@ -1,10 +1,13 @@
 """Stores of a configuration: what a group such as `storage.ingestion_storage` means, as a store."""
 
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from fluxforge.adapters.local_store import LocalStore
 from fluxforge.ports.store import Store
+
+if TYPE_CHECKING:
+    from fluxforge.adapters.s3 import S3Options
 
 
 class _Secret(Protocol):
@@ -50,17 +53,21 @@ def open_store(location: _StoreLocation, *, sync: bool = True) -> Store:
     if location.s3 is None or location.backend == "local":
         return LocalStore(location.base_dir, sync=sync)
     # Whoever works on a local disk neither needs nor loads a client for S3.
-    from fluxforge.adapters.s3 import S3Options, S3Store  # noqa: PLC0415 - see above
+    from fluxforge.adapters.s3 import S3Store  # noqa: PLC0415 - see above
 
-    group = location.s3
-    return S3Store(
-        S3Options(
-            bucket=group.bucket,
-            prefix=group.prefix,
-            region=group.region,
-            endpoint_url=group.endpoint_url,
-            access_key_id=group.access_key_id.get_secret_value() if group.access_key_id else None,
-            secret_access_key=group.secret_access_key.get_secret_value() if group.secret_access_key else None,
-            addressing=group.addressing,
-        )
+    return S3Store(s3_options(location.s3))
+
+
+def s3_options(group: _S3Location) -> "S3Options":
+    """Return what opens a store or a file system on S3."""
+    from fluxforge.adapters.s3 import S3Options  # noqa: PLC0415 - see above
+
+    return S3Options(
+        bucket=group.bucket,
+        prefix=group.prefix,
+        region=group.region,
+        endpoint_url=group.endpoint_url,
+        access_key_id=group.access_key_id.get_secret_value() if group.access_key_id else None,
+        secret_access_key=group.secret_access_key.get_secret_value() if group.secret_access_key else None,
+        addressing=group.addressing,
     )

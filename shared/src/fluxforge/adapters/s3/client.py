@@ -47,21 +47,27 @@ class S3Options:
         place = f"s3://{self.bucket}/{self.prefix}".rstrip("/")
         return f"{place} at {self.endpoint_url}" if self.endpoint_url else place
 
+    @property
+    def signing_region(self) -> str | None:
+        """The region of the signature: whoever names an endpoint of their own seldom has one, and it needs one."""
+        return self.region or (_REGION if self.endpoint_url else None)
+
+    @property
+    def is_virtual(self) -> bool:
+        """Whether the bucket stands in the host's name."""
+        return not self.endpoint_url if self.addressing == "auto" else self.addressing == "virtual"
+
 
 def new_client(options: S3Options, *, attempts: int = _ATTEMPTS, answer_s: float = _ANSWER_S) -> Any:
     """Return a client for this bucket; threads may share it. `answer_s`: how long one answer is waited for."""
-    addressing = options.addressing
-    if addressing == "auto":
-        addressing = "path" if options.endpoint_url else "virtual"
     return _session().client(
         "s3",
         endpoint_url=options.endpoint_url,
         aws_access_key_id=options.access_key_id,
         aws_secret_access_key=options.secret_access_key,
-        # Whoever names an endpoint of their own seldom has regions, and the signature needs one.
-        region_name=options.region or (_REGION if options.endpoint_url else None),
+        region_name=options.signing_region,
         config=Config(
-            s3={"addressing_style": addressing},
+            s3={"addressing_style": "virtual" if options.is_virtual else "path"},
             retries={"mode": "standard", "total_max_attempts": attempts},
             connect_timeout=_CONNECT_S,
             read_timeout=answer_s,
