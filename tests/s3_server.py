@@ -8,11 +8,16 @@ from fluxforge.adapters.embedded_s3 import EmbeddedS3, executable, running_s3
 from fluxforge.domain.errors import ConfigurationError
 
 
-@pytest.fixture(scope="session")
-def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedS3]:
+def need_s3() -> None:
+    """Skip where there is no server to run."""
     try:
         executable()
     except ConfigurationError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedS3]:
+    need_s3()
     with running_s3(tmp_path_factory.mktemp("s3") / "data") as server:
         yield server

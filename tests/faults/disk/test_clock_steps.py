@@ -1,7 +1,5 @@
 """Wall clocks that are set back and forward by an hour while all services run: order, leases and counts stand."""
 
-import sys
-from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -9,6 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
+from tests.faketime import clock_library
 from tests.faults.disk.bus_disks import grows
 from tests.faults.oracle import audit, judge
 from tests.faults.plant import Plant, numbered, running_plant
@@ -22,12 +21,8 @@ STEPS_S = (-3600, 0, 3600, 0)
 
 def clock_of(offset: Path) -> dict[str, str]:
     """Return the environment of a process whose wall clock is off by what a file says, or skip the test."""
-    found = find_spec("libfaketime")
-    library = next(Path(found.origin).parent.rglob("libfaketime.so.1"), None) if found and found.origin else None
-    if sys.platform != "linux" or library is None:
-        pytest.skip("needs Linux and libfaketime")
     return {
-        "LD_PRELOAD": str(library),
+        "LD_PRELOAD": str(clock_library()),
         "FAKETIME_TIMESTAMP_FILE": str(offset),
         "FAKETIME_NO_CACHE": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",

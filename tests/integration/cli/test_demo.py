@@ -9,9 +9,8 @@ import duckdb
 import orjson
 import pytest
 
-from fluxforge.adapters.embedded_s3 import executable
-from fluxforge.domain.errors import ConfigurationError
 from tests.integration.cli.command import run
+from tests.s3_server import need_s3
 
 
 def ledger(path: Path) -> list[dict[str, object]]:
@@ -84,10 +83,7 @@ async def _follow_the_readme(folder: Path) -> None:
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("storage", ["s3", "hybrid"])
 async def test_a_demo_on_s3_balances_to_the_record(tmp_path: Path, storage: str) -> None:
-    try:
-        executable()
-    except ConfigurationError as error:
-        pytest.skip(str(error))
+    need_s3()
     code, output = await run("demo", "--seconds", "6", "--storage", storage, cwd=tmp_path)
     assert code == 0, output
     assert "The balance closes." in output

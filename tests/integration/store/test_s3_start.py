@@ -7,8 +7,6 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
-from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 
@@ -16,6 +14,7 @@ from fluxforge.adapters.embedded_s3 import EmbeddedS3
 from fluxforge.adapters.s3 import S3Options, S3Store
 from fluxforge.adapters.s3.client import new_client
 from fluxforge.domain.errors import ConfigurationError, StoreUnavailableError
+from tests.faketime import clock_library
 from tests.ports import kept_port
 from tests.s3_proxy import Fault, FaultyS3, Operation, faulty_s3
 
@@ -77,10 +76,7 @@ def test_an_endpoint_that_overwrites_is_refused(options: S3Options, way: FaultyS
 
 
 def test_a_clock_that_differs_too_much_is_named(options: S3Options) -> None:
-    found = find_spec("libfaketime")
-    library = next(Path(found.origin).parent.rglob("libfaketime.so.1"), None) if found and found.origin else None
-    if library is None:
-        pytest.skip("needs Linux and libfaketime")
+    library = clock_library()
     script = (
         "import sys\n"
         "from fluxforge.adapters.s3 import S3Options, S3Store\n"

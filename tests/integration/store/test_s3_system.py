@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from fluxforge.adapters.embedded_s3 import EmbeddedS3, executable, running_s3
+from fluxforge.adapters.embedded_s3 import EmbeddedS3, running_s3
 from fluxforge.adapters.s3 import S3Store
-from fluxforge.domain.errors import ConfigurationError
 from tests.faults.oracle import drained, judge
 from tests.faults.plant import Plant, numbered, running_plant
+from tests.s3_server import need_s3
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -72,10 +72,7 @@ async def until_sealed(plant: Plant, segments: int) -> None:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Any:
-    try:
-        executable()
-    except ConfigurationError as error:
-        pytest.skip(str(error))
+    need_s3()
     with running_s3(tmp_path / "s3") as running:
         yield running
 

@@ -5,6 +5,7 @@ from fluxforge.domain.layout import Layout
 from fluxforge.domain.segment import FeedSeqs, Manifest
 from fluxforge_cli.account.sealed import committed_control, quarantined, sealed, segments
 from fluxforge_cli.segments import state
+from tests.unit.fluxforge_cli.account.samples import manifest
 
 LANE = Lane("ccxt", "binance", "0of1")
 LAYOUT = Layout()
@@ -12,32 +13,6 @@ LAYOUT = Layout()
 
 def feed(channel: str, symbol: str | None, boot: str, count: int) -> FeedSeqs:
     return FeedSeqs(channel, symbol, boot, ((1, count),), count)
-
-
-def manifest(name: str, *feeds: FeedSeqs) -> Manifest:
-    return Manifest(
-        name=name,
-        file=f"{name}.ndjson",
-        source="ccxt",
-        exchange="binance",
-        shard="0of1",
-        epoch=1,
-        first=1,
-        last=2,
-        records=sum(one.count for one in feeds),
-        size_bytes=100,
-        sha256="00",
-        first_capture_ns=1,
-        last_capture_ns=2,
-        feeds=feeds,
-        last_seqs=(),
-        holes=(),
-        last_block="b:2",
-        previous=None,
-        final=False,
-        created_ns=3,
-        software="test",
-    )
 
 
 def commit(of: Manifest, *, attempt: int = 1, lost: int = 0) -> CommitRecord:

@@ -4,10 +4,11 @@ import pytest
 
 from fluxforge.domain.commit import CommitRecord, Part
 from fluxforge.domain.lane import Lane
-from fluxforge.domain.segment import FeedSeqs, Manifest
+from fluxforge.domain.segment import FeedSeqs
 from fluxforge_cli.account.audit.books import InFlight, LaneBooks, PartLook, Segment
 from fluxforge_cli.account.audit.findings import FeedId, Finding, Kind
 from fluxforge_cli.account.audit.processed import SegmentAccount, processed
+from tests.unit.fluxforge_cli.account.samples import manifest
 
 LANE = Lane("ccxt", "binance", "0of1")
 TRADES = FeedId("b1", "trades", "A-B")
@@ -18,32 +19,10 @@ OF_ALL = "processed/ccxt/trades/part.parquet"
 def account_of(looks: dict[str, PartLook], *, rows: int = 3) -> SegmentAccount:
     """Return the account of six records of trades, of which each of these parts was committed to hold some."""
     feeds = (FeedSeqs("trades", "A-B", "b1", ((1, 6),), 6),)
-    manifest = Manifest(
-        name="segment_20261118T12_00001",
-        file="segment_20261118T12_00001.ndjson",
-        source=LANE.source,
-        exchange=LANE.exchange,
-        shard=LANE.shard,
-        epoch=1,
-        first=1,
-        last=1,
-        records=6,
-        size_bytes=1,
-        sha256="00",
-        first_capture_ns=1,
-        last_capture_ns=2,
-        feeds=feeds,
-        last_seqs=(),
-        holes=(),
-        last_block="b1:1",
-        previous=None,
-        final=False,
-        created_ns=1,
-        software="",
-    )
+    sealed = manifest("segment_20261118T12_00001", *feeds)
     parts = tuple(Part("trades", "", key, rows, 5, "aa") for key in looks)
-    commit = CommitRecord(str(LANE), manifest.name, manifest.identity, 1, parts, 6, 0, feeds, 3, 1, "", 1)
-    segment = Segment(manifest, 1, commit, placed=True, dead=None, parts=looks, said=())
+    commit = CommitRecord(str(LANE), sealed.name, sealed.identity, 1, parts, 6, 0, feeds, 3, 1, "", 1)
+    segment = Segment(sealed, 1, commit, placed=True, dead=None, parts=looks, said=())
     return processed(LaneBooks(LANE, (segment,), (), (), InFlight()), segment, {}, keeps_books=True)
 
 
