@@ -70,6 +70,25 @@ class TestRotation:
         assert manifests(world.data) == []
         assert (await world.state()).sealed_seq == 0
 
+    async def test_what_the_stream_lost_before_its_seal_is_not_sealed_for_its_collector_names_it(
+        self, world: World
+    ) -> None:
+        traffic = Traffic()
+        blocks = [traffic.block() for _ in range(4)]
+        await world.put(blocks)
+        other = Traffic(after=blocks[0].id, capture_ns=traffic.capture_ns)
+        naming = replace(other.block(), id=blocks[3].id)
+
+        class Loss(Points):
+            async def meet(self, name: str) -> None:
+                if name.startswith("before state sealing=segment") and naming not in standing.blocks.values():
+                    world.cut(1)
+                    await world.put([naming])
+
+        standing = world.server.streams[LANE.stream(1)]
+        await world.drain(Loss())
+        audit(world.data, [blocks[0], naming])
+
     async def test_buffered_blocks_reach_the_open_file_after_the_flush_interval(self, world: World) -> None:
         traffic = Traffic()
         await world.put([traffic.block()])

@@ -120,6 +120,35 @@ async def test_a_seal_whose_end_is_cut_off_becomes_what_stands_and_the_epoch_goe
     await every_crash(tmp_path, cut, check)
 
 
+async def cut_behind_its_file(world: World) -> Begun:
+    found = await begun(world, files=True)
+    world.cut(4)
+    return found
+
+
+async def replaced_behind_its_file(world: World) -> Begun:
+    found = await begun(world, files=True)
+    world.cut(4)
+    blocks = found.traffic.published
+    other = Traffic(boot="other", after=blocks[3].id, capture_ns=found.traffic.capture_ns)
+    await world.put([other.block(), other.block()])
+    return found
+
+
+@pytest.mark.parametrize("prepare", [cut_behind_its_file, replaced_behind_its_file])
+async def test_what_its_stream_has_lost_since_is_not_sealed_from_a_file_for_its_collector_names_it(
+    tmp_path: Path,
+    prepare,  # type: ignore[no-untyped-def]
+) -> None:
+    async def check(world: World, found: Begun) -> None:
+        standing = [block for _, block in sorted(world.server.streams[LANE.stream(1)].blocks.items())]
+        assert lines(world) == payload(standing)
+        assert standing[:4] == found.traffic.published[:4]
+        assert (await world.state()).epoch == 1
+
+    await every_crash(tmp_path, prepare, check)
+
+
 @pytest.mark.parametrize("compression", list(Compression))
 async def test_the_finished_file_is_adopted_though_the_whole_stream_is_gone(
     tmp_path: Path, compression: Compression

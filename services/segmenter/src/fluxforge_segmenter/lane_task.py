@@ -21,8 +21,16 @@ from fluxforge_segmenter.doubts import Doubts
 from fluxforge_segmenter.epochs import leave, open_next
 from fluxforge_segmenter.open_segment import Finished, OpenSegment, keep_manifest, remove
 from fluxforge_segmenter.recover import recover, restore_recent
-from fluxforge_segmenter.seal import LaneTools, seal
-from fluxforge_segmenter.stream import BLOCKS_MAX, WRITE_BYTES, check_stream, manifest_of, take_in, why_unfit
+from fluxforge_segmenter.seal import LaneTools, carry_out, claim
+from fluxforge_segmenter.stream import (
+    BLOCKS_MAX,
+    WRITE_BYTES,
+    check_stream,
+    is_read_in_vain,
+    manifest_of,
+    take_in,
+    why_unfit,
+)
 from fluxforge_segmenter.tending import close_lane, purge, tend
 from fluxforge_segmenter.workspace import Workspace
 
@@ -221,7 +229,10 @@ class LaneTask:
         if len(tools.hold.state.recent) >= RECENT_MAX:
             self._is_whole = await restore_recent(tools, self._workspace)
         finished = await self._finish(segment)
-        manifest = await seal(tools, finished)
+        await claim(tools, finished)
+        if await is_read_in_vain(tools, finished.manifest):
+            raise LaneBrokenError(str(tools.lane), f"its stream lost what was read of it for {finished.manifest.name}")
+        manifest = await carry_out(tools, finished)
         self._open = None
         self._doubts.settle()
         self._tail = Tail.of(manifest)

@@ -12,7 +12,7 @@ from fluxforge_segmenter.compression import Compression
 from fluxforge_segmenter.contents import Contents, Tail
 from fluxforge_segmenter.open_segment import Finished, remove
 from fluxforge_segmenter.seal import LaneTools, announce, carry_out, record, with_sealing
-from fluxforge_segmenter.stream import read_range
+from fluxforge_segmenter.stream import is_read_in_vain, read_range
 from fluxforge_segmenter.workspace import Workspace
 
 
@@ -29,7 +29,7 @@ async def resume(tools: LaneTools, workspace: Workspace, sealing: Sealing, tail:
         await record(tools, placed.last_capture_ns)
         return
     finished = await tools.patience.disk(lambda: workspace.find(sealing))
-    if finished is None:
+    while finished is None or await is_read_in_vain(tools, finished.manifest):
         finished = await _salvage(tools, workspace, sealing, tail)
     await carry_out(tools, finished.renamed(sealing.name))
     await asyncio.to_thread(remove, finished)

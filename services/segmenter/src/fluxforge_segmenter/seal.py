@@ -63,18 +63,23 @@ def renamed(finished: Finished) -> Finished:
     return finished.renamed(str(SegmentName(name.hour, name.counter + 1)))
 
 
-async def seal(tools: LaneTools, finished: Finished) -> Manifest:
-    """Seal a finished file: say so, place it, tell, record it; return the manifest under its final name.
+async def claim(tools: LaneTools, finished: Finished) -> None:
+    """Write into the lane state that this file is being sealed; from now on collectors go on behind it.
+
+    Raises:
+        FencedError: The lane is somebody else's.
+    """
+    await tools.hold.replace(with_sealing(tools.hold.state, finished.manifest))
+
+
+async def carry_out(tools: LaneTools, finished: Finished) -> Manifest:
+    """Place the file whose seal the lane state names, tell, record it; return the manifest under its final name.
+
+    Where the name is taken by other bytes, the next free one is taken.
 
     Raises:
         FencedError: The lane is somebody else's; what was placed is what its new owner will find or place itself.
     """
-    await tools.hold.replace(with_sealing(tools.hold.state, finished.manifest))
-    return await carry_out(tools, finished)
-
-
-async def carry_out(tools: LaneTools, finished: Finished) -> Manifest:
-    """Carry out the seal that the lane state names; where its name is taken by other bytes, under the next free one."""
     while not await tools.patience.disk(partial(tools.shelf.place, finished)):
         tools.events.name_taken(tools.lane, finished.manifest.name)
         finished = renamed(finished)

@@ -61,6 +61,21 @@ async def check_stream(tools: LaneTools, tail: Tail, *, at_least: int) -> Stream
     return info
 
 
+async def is_read_in_vain(tools: LaneTools, manifest: Manifest) -> bool:
+    """Return whether the stream lost the end of what was read for a segment, and can be written on.
+
+    Its collector then names as lost what the stream lost, whoever read it. Ask when the lane state names the seal: a
+    collector that comes later goes on behind it, and one that came before has found what we find.
+    """
+    info = await tools.patience.bus(lambda: tools.bus.streams.info(tools.lane, manifest.epoch))
+    if info is None or info.sealed or not manifest.records:
+        return False
+    if info.last_seq < manifest.last:
+        return True
+    stored = await tools.patience.bus(lambda: tools.bus.streams.get(tools.lane, manifest.epoch, manifest.last))
+    return stored is not None and str(stored.block.id) != manifest.last_block
+
+
 async def read_range(tools: LaneTools, segment: OpenSegment, seal: Sealing) -> Finished:
     """Fill a new segment with all that stands of the seal's range and finish it under the seal's name and time.
 
