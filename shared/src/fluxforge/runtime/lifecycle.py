@@ -21,6 +21,7 @@ from fluxforge.domain.errors import FluxForgeError, UsageError
 from fluxforge.runtime.logs import configure
 
 _T = TypeVar("_T")
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _STDIN: Final = 0
 _READ_BYTES: Final = 4096
 _LEAVE_S: Final = 0.5
@@ -188,15 +189,18 @@ def run(
 
     SIGTERM and SIGINT ask for a drain, with `parent_pipe` the end of stdin too. What is not drained by the soft
     deadline is left, and threads that are still at work then are not waited for. The hard deadline, or 10 s after a
-    failure became known, end the process with 1, whatever it waits for.
+    failure became known, end the process with 1, whatever it waits for. Afterwards both signals are ignored.
     """
     end = _End(service)
+    failure = None
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_supervised(body, end, on_signal, on_pipe_end, parent_pipe=parent_pipe))
     except Exception as error:  # noqa: BLE001 - the one place where a process learns why it ends
-        return end.conclude(error)
-    return end.conclude()
+        failure = error
+    for number in _SIGNALS:  # a process that ends anyway is not killed: it would say so with another exit code
+        signal.signal(number, signal.SIG_IGN)
+    return end.conclude(failure)
 
 
 def report(service: str, error: Exception) -> int:
@@ -261,7 +265,7 @@ async def _supervised(
 
     heard: list[bool] = []
     shutdown = Shutdown(lambda: allow(on_pipe_end), end.failed)
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _SIGNALS:  # the loop removes them when it is closed, behind its last threads
         loop.add_signal_handler(number, signalled)
     if parent_pipe:
         threading.Thread(target=_watch_stdin, args=(loop, shutdown), daemon=True, name="parent-pipe").start()
@@ -270,8 +274,6 @@ async def _supervised(
     finally:
         if shutdown.hurried:
             end.at_once()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
 
 
 def _exit(code: int) -> NoReturn:

@@ -1,5 +1,4 @@
 import asyncio
-import os
 import signal
 import subprocess
 import sys
@@ -29,6 +28,15 @@ sys.exit(lifecycle.run("tester", body, parent_pipe={parent_pipe}, on_signal=dead
 
 
 Starter = Callable[..., "subprocess.Popen[bytes]"]
+
+
+@pytest.fixture(autouse=True)
+def own_signals() -> Iterator[None]:
+    """Let a test end as a process would, and pytest go on."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture
@@ -74,6 +82,35 @@ def test_a_signal_asks_for_the_drain_and_the_process_ends_with_0(started: Starte
     process.send_signal(number)
     output, errors = process.communicate(timeout=60)
     assert (process.returncode, output, errors) == (0, b"drained\n", b"")
+
+
+def test_a_signal_that_comes_when_the_process_ends_anyway_changes_nothing(started: Starter) -> None:
+    process = started(
+        "import atexit, os, signal; atexit.register(lambda: os.kill(os.getpid(), signal.SIGTERM) or print('ended'))"
+    )
+    output, errors = process.communicate(timeout=60)
+    assert (process.returncode, output, errors) == (0, b"ended\n", b"")
+
+
+def test_a_signal_that_comes_while_the_last_threads_end_changes_nothing(started: Starter) -> None:
+    process = started(
+        """
+    async def left_behind():
+        try:
+            await asyncio.Event().wait()
+        finally:
+            print("closing", flush=True)
+    global behind
+    behind = asyncio.create_task(left_behind())
+    asyncio.get_running_loop().run_in_executor(None, sys.stdin.read, 1)
+    await asyncio.sleep(0)
+    """
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"closing\n"
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(b"x", timeout=60)
+    assert (process.returncode, errors) == (0, b"")
 
 
 def test_the_end_of_stdin_asks_for_the_drain_with_a_parent_pipe(started: Starter) -> None:
@@ -206,17 +243,6 @@ def test_a_shutdown_is_asked_for_once() -> None:
 
     assert run("tester", body) == 0
     assert seen == [False, True]
-
-
-def test_signals_are_given_back() -> None:
-    before = signal.getsignal(signal.SIGTERM)
-
-    async def body(shutdown: Shutdown) -> None:
-        os.kill(os.getpid(), signal.SIGTERM)
-        await shutdown.wait()
-
-    assert run("tester", body) == 0
-    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_errors_of_ours_keep_their_codes() -> None:
