@@ -26,6 +26,7 @@ from fluxforge_cli.system.service import Service, ServiceRefusedError
 
 _TICK_S: Final = 1.0
 _POLL_S: Final = 0.1
+_START_S: Final = 60.0
 _STUCK_S: Final = 60.0
 _KINDS: Final[dict[Role, type[Status]]] = {
     Role.COLLECTOR: CollectorStatus,
@@ -71,9 +72,10 @@ class System:
     async def run(
         self, shutdown: Shutdown, *, seconds: float | None, before_drain: Callable[[], Awaitable[None]] | None = None
     ) -> Run:
-        """Run until the end is asked for or `seconds` are over, and drain; return what is left to say.
+        """Run until the end is asked for or `seconds` were captured, and drain; return what is left to say.
 
-        `before_drain` is awaited while everything still runs.
+        They count from when every collector gets records, or has not got any for a minute. `before_drain` is awaited
+        while everything still runs.
 
         Raises:
             ConfigurationError: Nothing to capture, or a directory cannot be written.
@@ -108,8 +110,7 @@ class System:
             self._run.troubles.append(f"collectors were still connected {deadline_s:.0f} s after their exchange closed")
 
     def _disconnected(self, since_ns: int) -> bool:
-        statuses = [one for one in self._history.newest.values() if isinstance(one, CollectorStatus)]
-        return all(one.at_ns > since_ns and one.connections == 0 for one in statuses)
+        return all(one.at_ns > since_ns and one.connections == 0 for one in self._collectors())
 
     def _enlist(self, servers: Iterable[str]) -> None:
         settings = self._chosen.settings
@@ -129,9 +130,10 @@ class System:
         async with asyncio.TaskGroup() as group:
             tending = [group.create_task(home.tend(self._screen.say)), group.create_task(self._watch(bus))]
             keeping = [group.create_task(self._keep(service, shutdown)) for service in self._services]
+            await _first_of(shutdown, self._captures(), _START_S)
             self._close_step("start")
             self._phase = "capturing"
-            await _first_of(shutdown, seconds)
+            await _first_of(shutdown, asyncio.Event().wait(), seconds)
             self._close_step("capture")
             self._phase = DRAINING
             if before_drain and not self._run.refused:
@@ -140,6 +142,15 @@ class System:
             await asyncio.wait(keeping)
             for task in tending:
                 task.cancel()
+
+    async def _captures(self) -> None:
+        """Return once every collector gets records."""
+        due = len(self._of(Role.COLLECTOR))
+        while sum(any(feed.sound for feed in one.feeds) for one in self._collectors()) < due:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(_POLL_S)
+
+    def _collectors(self) -> list[CollectorStatus]:
+        return [one for one in self._history.newest.values() if isinstance(one, CollectorStatus)]
 
     async def _keep(self, service: Service, shutdown: Shutdown) -> None:
         try:
@@ -235,10 +246,11 @@ class System:
         self._step_ns = now_ns
 
 
-async def _first_of(shutdown: Shutdown, seconds: float | None) -> None:
+async def _first_of(shutdown: Shutdown, work: Awaitable[object], seconds: float | None) -> None:
+    """Wait for work to be done, for the end to be asked for or for the time to be over."""
     try:
         async with asyncio.timeout(seconds):
-            await shutdown.wait()
+            await shutdown.unless_requested(work)
     except TimeoutError:
         return
 
