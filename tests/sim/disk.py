@@ -10,7 +10,7 @@ import io
 import os
 import random
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -49,10 +49,10 @@ class Disk:
             for file in files:
                 self.synced(Path(folder) / file)
 
-    def tear(self) -> None:
-        """Cut what is not synced of any file at any byte: the process died while it was writing."""
-        for path in sorted(self.root.rglob("*")):
-            if path.is_file():
+    def tear(self, written: Iterable[Path]) -> None:
+        """Cut what is not synced of these files at any byte: the process died while it was writing them."""
+        for path in sorted(written):
+            if path.is_relative_to(self.root) and path.is_file():
                 durable, size = len(self._content.get(path.stat().st_ino, b"")), path.stat().st_size
                 if size > durable:
                     os.truncate(path, self.chance.randint(durable, size))
@@ -129,6 +129,7 @@ def _opening(loop: SimLoop, call: Callable[..., Any]) -> Callable[..., Any]:
             is_reading = mode in ("r", "rb") if isinstance(mode, str) else mode & (os.O_WRONLY | os.O_RDWR) == 0
             if not is_reading:
                 loop.moment(process)
+                process.written.add(Path(path))
             elif process.is_dead:
                 raise KilledError
         opened = call(path, mode, *arguments, **options)

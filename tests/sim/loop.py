@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from contextvars import ContextVar, copy_context
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 STEP_S_MAX = 0.0002
@@ -47,6 +48,8 @@ class Process:
         self.on_step: list[Callable[[], object]] = []
         self.main: asyncio.Task[Any] | None = None
         self.descriptors: set[int] = set()
+        self.written: set[Path] = set()
+        """The files it opened to write."""
         self.doomed_in: int | None = None
         """Moments (steps, and disk operations within them) until it dies; None: it lives."""
 

@@ -308,7 +308,7 @@ class World:
         self._bury(process)
         for act in process.on_death:
             act()
-        outside(self.disks[process.host].tear)
+        outside(lambda: self.disks[process.host].tear(process.written))
 
     def _bury(self, process: Process) -> None:
         process.is_dead = True

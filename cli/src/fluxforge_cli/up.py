@@ -11,9 +11,7 @@ if TYPE_CHECKING:
 
     from fluxforge_cli.system.run import Run
 
-SecondsOption = Annotated[
-    float | None, typer.Option("--seconds", min=1, help="Capture for so long, then end.")
-]
+SecondsOption = Annotated[float | None, typer.Option("--seconds", min=1, help="Capture for so long, then end.")]
 
 
 def up(config: ConfigOption = None, data: DataOption = None, seconds: SecondsOption = None) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from fluxforge.domain.errors import DurabilityError
 from fluxforge.domain.lane_state import Sealing
 from fluxforge_segmenter.compression import Compression
 from tests.traffic import LANE, Traffic, manifests
@@ -183,6 +184,22 @@ async def test_a_damaged_file_is_not_trusted_and_the_stream_gives_its_bytes(tmp_
     await world.drain()
     assert lines(world) == payload(found.traffic.published)
     assert [manifest.holes for manifest in manifests(world.data)] == [(), ()]
+
+
+async def test_a_file_that_changes_behind_its_manifest_takes_no_name_after_the_other(tmp_path: Path) -> None:
+    class Rot(Points):
+        def reach(self, name: str) -> None:
+            if name.startswith("after create raw/ready"):
+                for path in (world.data / world.layout.active_prefix(LANE)).rglob("*.ndjson"):
+                    path.write_bytes(path.read_bytes()[:-9] + bytes(9))
+
+    world, traffic = World(tmp_path), Traffic()
+    await world.put([traffic.block(), traffic.block()])
+    with pytest.raises(DurabilityError, match="does not hold what was written to it"):
+        await world.drain(Rot())
+    await world.drain()
+    assert lines(world) == payload(traffic.published)
+    assert [manifest.name[-5:] for manifest in manifests(world.data)] == ["00002"]
 
 
 async def test_a_placed_seal_needs_neither_its_file_nor_the_stream(tmp_path: Path) -> None:

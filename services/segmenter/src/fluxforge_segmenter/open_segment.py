@@ -8,14 +8,18 @@ import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Final
 
-from fluxforge.domain.errors import StoreUnavailableError
+from fluxforge.domain.errors import DurabilityError, StoreUnavailableError
 from fluxforge.domain.layout import MANIFEST_SUFFIX
 from fluxforge.domain.segment import Manifest
 from fluxforge.ports.lanes import StoredBlock
-from fluxforge_segmenter.compression import Compression
+from fluxforge_segmenter.compression import Compression, compression_of, digest_of
 from fluxforge_segmenter.contents import Contents, Digest
+
+_CHUNK_BYTES: Final = 4 << 20
 
 Sync = Callable[[int, Path], None]
 """Brings an open file to disk; raises DurabilityError."""
@@ -33,6 +37,21 @@ class Finished:
         manifest = self.manifest
         file = manifest.file.replace(manifest.name, name)
         return Finished(self.path, replace(manifest, name=name, file=file))
+
+    def check(self) -> None:
+        """Read the file and see that it holds what its manifest says.
+
+        Raises:
+            DurabilityError: It does not; the stream has its bytes.
+        """
+        manifest = self.manifest
+        try:
+            with self.path.open("rb") as file:
+                found = digest_of(iter(partial(file.read, _CHUNK_BYTES), b""), compression_of(manifest.file))
+        except OSError as error:
+            raise DurabilityError(f"{self.path} cannot be read: {error.strerror}") from error
+        if found != Digest(manifest.size_bytes, manifest.sha256):
+            raise DurabilityError(f"{self.path} does not hold what was written to it: the disk cannot be trusted")
 
 
 def stem(epoch: int, first: int) -> str:

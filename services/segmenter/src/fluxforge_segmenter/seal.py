@@ -79,8 +79,10 @@ async def carry_out(tools: LaneTools, finished: Finished) -> Manifest:
 
     Raises:
         FencedError: The lane is somebody else's; what was placed is what its new owner will find or place itself.
+        DurabilityError: The file is not what was written to it.
     """
     while not await tools.patience.disk(partial(tools.shelf.place, finished)):
+        await tools.patience.disk(finished.check)  # else what is wrong with it would take one name after the other
         tools.events.name_taken(tools.lane, finished.manifest.name)
         finished = renamed(finished)
         await tools.hold.replace(with_sealing(tools.hold.state, finished.manifest))
