@@ -420,7 +420,8 @@ def _is_capturing(role: Role) -> bool:
 
 
 def _is_sealing(role: Role) -> bool:
-    return _is_alive(role) and role.segmenter is not None and role.segmenter.is_ready
+    # A standby is ready, too, and would end at once.
+    return _is_alive(role) and role.segmenter is not None and bool(role.segmenter.status().lanes)
 
 
 def _failure_of(task: asyncio.Task[Any]) -> str | None:
