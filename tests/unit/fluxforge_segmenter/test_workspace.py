@@ -100,5 +100,5 @@ def test_a_file_that_cannot_be_read_is_not_trusted(
     def bad_sector(*_: object) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr("fluxforge_segmenter.workspace.digest_of", bad_sector)
+    monkeypatch.setattr("fluxforge_segmenter.open_segment.digest_of", bad_sector)
     assert heir.find(sealing_of(left.manifest)) is None

@@ -39,8 +39,7 @@ async def holds_what_was_sealed(tools: LaneTools, tail: Tail) -> bool:
     A stream that was cut short and written on has another block where the last sealed one stood.
     """
     state = tools.hold.state
-    stored = await tools.patience.bus(lambda: tools.bus.streams.get(tools.lane, state.epoch, state.sealed_seq))
-    return stored is None or tail.last_block in (None, stored.block.id)
+    return await _holds(tools, state.epoch, state.sealed_seq, tail)
 
 
 async def check_stream(tools: LaneTools, tail: Tail, *, at_least: int) -> StreamInfo:
@@ -70,10 +69,7 @@ async def is_read_in_vain(tools: LaneTools, manifest: Manifest) -> bool:
     info = await tools.patience.bus(lambda: tools.bus.streams.info(tools.lane, manifest.epoch))
     if info is None or info.sealed or not manifest.records:
         return False
-    if info.last_seq < manifest.last:
-        return True
-    stored = await tools.patience.bus(lambda: tools.bus.streams.get(tools.lane, manifest.epoch, manifest.last))
-    return stored is not None and str(stored.block.id) != manifest.last_block
+    return info.last_seq < manifest.last or not await _holds(tools, manifest.epoch, manifest.last, Tail.of(manifest))
 
 
 async def read_range(tools: LaneTools, segment: OpenSegment, seal: Sealing) -> Finished:
@@ -117,6 +113,12 @@ def take_in(tools: LaneTools, segment: OpenSegment, stored: StoredBlock) -> None
             raise
         segment.contents.bridge(stored)
     segment.add(stored)
+
+
+async def _holds(tools: LaneTools, epoch: int, stream_seq: int, tail: Tail) -> bool:
+    """Return whether no other block than the tail's last stands at a sequence of a stream."""
+    stored = await tools.patience.bus(lambda: tools.bus.streams.get(tools.lane, epoch, stream_seq))
+    return stored is None or tail.last_block in (None, stored.block.id)
 
 
 async def _fill(tools: LaneTools, segment: OpenSegment, seal: Sealing) -> None:

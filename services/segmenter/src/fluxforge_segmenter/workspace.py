@@ -1,20 +1,16 @@
 """The lane's workspace on local disk: one folder per owner under `raw/active`, so that no two owners share a file."""
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from fluxforge.domain.errors import ManifestError, StoreUnavailableError
 from fluxforge.domain.lane_state import Sealing
 from fluxforge.domain.layout import DATA_SUFFIXES
 from fluxforge.domain.segment import Manifest
-from fluxforge_segmenter.compression import Compression, digest_of
-from fluxforge_segmenter.contents import Contents, Digest
+from fluxforge_segmenter.compression import Compression
+from fluxforge_segmenter.contents import Contents
 from fluxforge_segmenter.open_segment import Finished, OpenSegment, Sync, read_manifest, stem
-
-_CHUNK_BYTES: Final = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +29,12 @@ class Workspace:
     def find(self, sealing: Sealing) -> Finished | None:
         """Return the file that some owner finished for this seal, if it is whole; reads it."""
         for path in self.root.glob(f"*/{stem(sealing.epoch, sealing.first)}.ndjson*"):
-            for compression in Compression:
-                manifest = _manifest(path) if path.name.endswith(f"{compression.suffix}") else None
-                if manifest is None or manifest.identity != sealing.identity:
-                    continue
-                if _digest(path, compression) == Digest(sealing.size_bytes, sealing.sha256):
-                    return Finished(path, manifest)
+            manifest = _manifest(path) if path.name.endswith(DATA_SUFFIXES) else None
+            if manifest is None or manifest.identity != sealing.identity:
+                continue
+            finished = Finished(path, manifest)
+            if manifest.size_bytes == sealing.size_bytes and finished.is_whole():
+                return finished
         return None
 
     def finished(self) -> list[Manifest]:
@@ -77,16 +73,3 @@ def _manifest(path: Path) -> Manifest | None:
         return read_manifest(path)
     except (ManifestError, OSError):
         return None  # torn by a crash, or on a bad sector: the file beside it is rebuilt from the stream
-
-
-def _digest(path: Path, compression: Compression) -> Digest | None:
-    try:
-        return digest_of(_chunks(path), compression)
-    except OSError:
-        return None
-
-
-def _chunks(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            yield chunk
