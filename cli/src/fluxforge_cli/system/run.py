@@ -130,10 +130,10 @@ class System:
         async with asyncio.TaskGroup() as group:
             tending = [group.create_task(home.tend(self._screen.say)), group.create_task(self._watch(bus))]
             keeping = [group.create_task(self._keep(service, shutdown)) for service in self._services]
-            await _first_of(shutdown, self._captures(), _START_S)
+            await _at_most(_START_S, shutdown.unless_requested(self._captures()))
             self._close_step("start")
             self._phase = "capturing"
-            await _first_of(shutdown, asyncio.Event().wait(), seconds)
+            await _at_most(seconds, shutdown.wait())
             self._close_step("capture")
             self._phase = DRAINING
             if before_drain and not self._run.refused:
@@ -246,11 +246,11 @@ class System:
         self._step_ns = now_ns
 
 
-async def _first_of(shutdown: Shutdown, work: Awaitable[object], seconds: float | None) -> None:
-    """Wait for work to be done, for the end to be asked for or for the time to be over."""
+async def _at_most(seconds: float | None, work: Awaitable[object]) -> None:
+    """Wait for work to be done or for the time to be over."""
     try:
         async with asyncio.timeout(seconds):
-            await shutdown.unless_requested(work)
+            await work
     except TimeoutError:
         return
 
