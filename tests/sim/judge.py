@@ -193,14 +193,15 @@ def _leftovers(world: World, found: Sequence[Manifest]) -> list[str]:
         spools = [path for path in spools if not path.parent.name.startswith("undecided-")]
     if spools:
         wrong.append(f"left in spools: {spools}")
-    left = list(world.data.glob("raw/active/*/*/*/*"))
-    # What a zombie finishes behind its successor's last sweep, the next one finds; a lost state knows no older owner.
-    if left and not world.scenario.is_forgetful and "stop" not in world.faults:
-        wrong.append(f"left in scratch: {left}")
     for value in list(world.server.streams["KV_lanes"].messages.values())[
         -1:
     ]:  # none: lost, and nobody needed it since
         state = orjson.loads(value.data)
+        left = list(world.data.glob("raw/active/*/*/*/*"))
+        if "stop" in world.faults:  # what a zombie finishes behind its successor's last sweep, the next one finds
+            left = [path for path in left if path.parent.name == state["owner"]]
+        if left and not world.scenario.is_forgetful:  # a state that is lost knows no owner to sweep behind
+            wrong.append(f"left in scratch: {left}")
         is_behind = found and state["epoch"] == found[-1].epoch and state["sealed_seq"] != found[-1].last
         if state["sealing"] or is_behind:
             wrong.append(f"the state says {state['sealed_seq']}, sealing {state['sealing']}")

@@ -364,7 +364,7 @@ class World:
         await self._until(lambda: all(_is_capturing(role) for role in collectors), "collectors to capture again")
         await self._end(collectors)
         segmenters = [role for role in self.roles if role.name.startswith("segmenter")]
-        await self._until(lambda: any(_is_sealing(role) for role in segmenters), "a segmenter to hold the lane again")
+        await self._until(lambda: self._is_held(segmenters), "a segmenter to hold the lane again")
         await self._end(segmenters)
         if self.scenario.workers:
             await self._until(self._is_worked_off, "every claim to be settled")
@@ -382,6 +382,12 @@ class World:
                 self.loop.resume(process)
         for connection in self.connections.values():
             connection.link()
+
+    def _is_held(self, segmenters: list[Role]) -> bool:
+        """Whether one holds the lane: a standby is ready, too, and would end at once. A forgotten one is nobody's."""
+        living = [role.segmenter for role in segmenters if _is_alive(role) and role.segmenter is not None]
+        is_known = bool(self.server.streams["KV_lanes"].messages)
+        return any(one.status().lanes if is_known else one.is_ready for one in living)
 
     def _is_worked_off(self) -> bool:
         stream = self.server.streams["SEGMENTS"]
@@ -417,11 +423,6 @@ def _is_alive(role: Role) -> bool:
 
 def _is_capturing(role: Role) -> bool:
     return _is_alive(role) and role.boot is not None and role.boot.captured.get("orderbook", 0) >= 1
-
-
-def _is_sealing(role: Role) -> bool:
-    # A standby is ready, too, and would end at once.
-    return _is_alive(role) and role.segmenter is not None and bool(role.segmenter.status().lanes)
 
 
 def _failure_of(task: asyncio.Task[Any]) -> str | None:
