@@ -7,6 +7,7 @@ system holds the whole directory. Half-written objects stand directly below `.tm
 
 import contextlib
 import errno
+import hashlib
 import os
 import secrets
 import shutil
@@ -17,7 +18,7 @@ from typing import Final
 
 from typing_extensions import override
 
-from fluxforge.adapters.local_files import fsync_directory, fsync_file, rename_new
+from fluxforge.adapters.local_files import fsync_directory, fsync_file, locked, rename_new
 from fluxforge.domain.errors import (
     ConfigurationError,
     ObjectExistsError,
@@ -32,6 +33,7 @@ _CANNOT_LINK: Final = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.E
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _NOT_EMPTY: Final = frozenset({errno.ENOTEMPTY, errno.EEXIST})
 _STALE_TEMP_S: Final = 3600
+_LOCKS: Final = ".locks"
 
 
 class LocalStore(Store):
@@ -75,7 +77,7 @@ class LocalStore(Store):
     @override
     def create(self, key: str, body: bytes) -> None:
         check_key(key)
-        with _refusals("create", key):
+        with refusals("create", key):
             temp = self._write_temp(key, body)
             try:
                 self._enter(temp, key)
@@ -85,7 +87,7 @@ class LocalStore(Store):
     @override
     def adopt(self, key: str, path: Path) -> None:
         check_key(key)
-        with _refusals("adopt", key):
+        with refusals("adopt", key):
             try:
                 self._enter(path, key)
             except OSError as error:
@@ -103,7 +105,7 @@ class LocalStore(Store):
     @override
     def read(self, key: str, *, offset: int = 0, length: int | None = None) -> bytes:
         check_key(key)
-        with _refusals("read", key):
+        with refusals("read", key):
             try:
                 with (self._base_dir / key).open("rb") as file:
                     file.seek(offset)
@@ -114,7 +116,7 @@ class LocalStore(Store):
     @override
     def size(self, key: str) -> int | None:
         check_key(key)
-        with _refusals("size", key):
+        with refusals("size", key):
             try:
                 found = (self._base_dir / key).stat()
             except _ABSENT:
@@ -124,7 +126,7 @@ class LocalStore(Store):
     @override
     def keys(self, prefix: str) -> Iterator[str]:
         check_prefix(prefix)
-        with _refusals("keys", prefix):
+        with refusals("keys", prefix):
             yield from self._walk(prefix)
 
     @override
@@ -132,27 +134,38 @@ class LocalStore(Store):
         check_key(key)
         check_key(target)
         source, goal = self._base_dir / key, self._base_dir / target
-        with _refusals("move", key):
+        with refusals("move", key):
             if not source.is_file():
                 raise ObjectNotFoundError(key)
-            self._make_directory(goal.parent)
-            try:
-                rename_new(source, goal)
-            except FileExistsError:
+            with self.holding(
+                target.rpartition("/")[0], shared=True
+            ):  # else it might enter a directory that is replaced
+                self._make_directory(goal.parent)
+                try:
+                    rename_new(source, goal)
+                except FileExistsError:
+                    self._fsync_directory(goal.parent)
+                    raise ObjectExistsError(target) from None
+                except FileNotFoundError as error:  # somebody else moved it first
+                    raise ObjectNotFoundError(key) from error
                 self._fsync_directory(goal.parent)
-                raise ObjectExistsError(target) from None
-            except FileNotFoundError as error:  # somebody else moved it first
-                raise ObjectNotFoundError(key) from error
-            self._fsync_directory(goal.parent)
             self._leave(source.parent)
 
     @override
     def delete(self, key: str) -> None:
         check_key(key)
         path = self._base_dir / key
-        with _refusals("delete", key), contextlib.suppress(*_ABSENT):
+        with refusals("delete", key), contextlib.suppress(*_ABSENT):
             path.unlink(missing_ok=True)
             self._fsync_directory(path.parent)
+
+    @contextlib.contextmanager
+    def holding(self, prefix: str, *, shared: bool) -> Iterator[None]:
+        """Hold the lock of a directory of objects: shared to move something in, alone to put another in its place."""
+        folder = self._base_dir / _LOCKS
+        folder.mkdir(parents=True, exist_ok=True)  # nothing is lost with it
+        with locked(folder / f"{directory_id(prefix)}.lock", shared=shared):
+            yield
 
     def _leave(self, folder: Path) -> None:
         """Make durable that an object left a directory; one below `.tmp/` goes with its last object."""
@@ -249,6 +262,11 @@ class LocalStore(Store):
                     Path(entry).unlink()
 
 
+def directory_id(prefix: str) -> str:
+    """Return a file name for a directory of objects; a key may be longer than a name."""
+    return hashlib.sha256(prefix.encode()).hexdigest()[:32]
+
+
 def _remove_if_empty(folder: Path) -> None:
     try:
         folder.rmdir()
@@ -258,7 +276,7 @@ def _remove_if_empty(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _refusals(operation: str, key: str) -> Iterator[None]:
+def refusals(operation: str, key: str) -> Iterator[None]:
     """Turn what the operating system refuses into the store's error, naming path and reason."""
     try:
         yield

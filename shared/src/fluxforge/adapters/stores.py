@@ -3,7 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from fluxforge.adapters.local_partitions import LocalPartitions
 from fluxforge.adapters.local_store import LocalStore
+from fluxforge.adapters.stored_partitions import StoredPartitions
+from fluxforge.ports.partitions import Partitions
 from fluxforge.ports.store import Store
 
 if TYPE_CHECKING:
@@ -56,6 +59,12 @@ def open_store(location: _StoreLocation, *, sync: bool = True) -> Store:
     from fluxforge.adapters.s3 import S3Store  # noqa: PLC0415 - see above
 
     return S3Store(s3_options(location.s3))
+
+
+def open_partitions(location: _StoreLocation, scratch_dir: Path, *, sync: bool = True) -> Partitions:
+    """Return the partitions of a group's store, not looked at yet; outputs for S3 are made in `scratch_dir` first."""
+    store = open_store(location, sync=sync)
+    return LocalPartitions(store) if isinstance(store, LocalStore) else StoredPartitions(store, scratch_dir)
 
 
 def s3_options(group: _S3Location) -> "S3Options":

@@ -130,6 +130,14 @@ class PartitionSchemaError(ConfigurationError):
         self.dataset = dataset
 
 
+class PartitionChangedError(TransientError):
+    """What was to be replaced in a partition is not what stands there any more; nothing was changed. Plan anew."""
+
+    def __init__(self, partition: str, what: str) -> None:
+        super().__init__(f"partition {partition!r}: {what}")
+        self.partition = partition
+
+
 class BusNotDurableError(ConfigurationError):
     """A bus that acknowledges before it syncs, where the configuration does not accept that."""
 

@@ -12,6 +12,8 @@ from fluxforge.domain.instrument import encode_component
 from fluxforge.domain.lane import Lane
 
 TMP: Final = ".tmp"
+JOURNAL: Final = "journal"
+SETTLED_SUFFIX: Final = ".settled.json"
 MANIFEST_SUFFIX: Final = ".manifest.json"
 DATA_SUFFIXES: Final = (".ndjson", ".ndjson.zst")
 PLACED_SUFFIX: Final = ".placed"
@@ -95,6 +97,21 @@ class Layout:
         """Return where one attempt at a segment writes its parts before they are placed."""
         apart = f"{encode_component(self.processed_dir)}+" if self.is_recomputation else ""
         return f"{TMP}/{apart}{lane}_{segment}.{attempt}"
+
+
+def journal_prefix(partition: str) -> str:
+    """Return where the journal of a partition stands; `partition` is its key prefix."""
+    return f"{JOURNAL}/{partition}"
+
+
+def claim_key(partition: str, n: int) -> str:
+    """Return the key of the n-th claim in a partition's journal, n from 1."""
+    return f"{journal_prefix(partition)}/{n:06d}.json"
+
+
+def settlement_key(partition: str, n: int) -> str:
+    """Return the key of what became of the n-th claim."""
+    return f"{journal_prefix(partition)}/{n:06d}{SETTLED_SUFFIX}"
 
 
 def segment_of_file(file: str) -> str | None:
