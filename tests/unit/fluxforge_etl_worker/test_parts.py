@@ -174,7 +174,7 @@ def test_the_schemas_begin_with_the_keys():
 
 
 def test_rows_far_beyond_one_row_group_keep_their_order(monkeypatch):
-    monkeypatch.setattr(parts, "_ROW_GROUP_ROWS", 1_000)
+    monkeypatch.setattr(parts, "ROW_GROUP_ROWS", 1_000)
     monkeypatch.setattr(stretch, "_TRADES_MAX", 700)
     recording = Recording()
     for n in range(60):

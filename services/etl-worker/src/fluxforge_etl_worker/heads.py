@@ -16,9 +16,8 @@ from fluxforge.domain.errors import NameRefusedError, RecordError
 from fluxforge.domain.instrument import encode_component, symbol_id
 from fluxforge.domain.lane import Lane
 from fluxforge.domain.partition import Dataset
-from fluxforge.domain.record import CONTROL_CHANNEL, RECORD_VERSION
+from fluxforge.domain.record import CONTROL_CHANNEL, FILE_BOOT, RECORD_VERSION
 
-FILE_BOOT: Final = "file"
 _CHANNEL: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _USUAL_STAMP: Final = re.compile(
     rb',"conn":(?:0|[1-9]\d*),"seq":([1-9]\d{0,17}),"capture_ns":([1-8]\d{18})'

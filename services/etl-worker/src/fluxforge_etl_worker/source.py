@@ -11,7 +11,7 @@ from fluxforge.domain.layout import Layout
 from fluxforge.domain.record import read_envelope
 from fluxforge.domain.segment import Manifest
 from fluxforge.ports.store import Store
-from fluxforge_etl_worker.stored_file import StoredFile
+from fluxforge.runtime.stored_file import StoredFile
 
 CHUNK_BYTES: Final = 2_097_152  # with half of it the ETL takes 5 % longer, with twice as much no less
 

@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 
 from fluxforge.domain.errors import ObjectNotFoundError, PartitionSchemaError
 from fluxforge.ports.store import Store
+from fluxforge.runtime.stored_file import StoredFile
 from fluxforge_etl_worker.generic import conformed
 from fluxforge_etl_worker.parts import PartFile, rewritten
 from fluxforge_etl_worker.schemas import has_fixed_schema
-from fluxforge_etl_worker.stored_file import StoredFile
 
 _SUFFIX: Final = ".parquet"
 

@@ -23,6 +23,21 @@ class Dataset(StrEnum):
     COVERAGE = "coverage"
 
 
+_KEY_DEFAULT: Final = ("exchange", "market", "boot", "seq", "idx")
+_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
+    Dataset.TICKER: ("exchange", "market", "boot", "seq", "ts"),
+    Dataset.BOOKS: ("exchange", "market", "boot", "seq", "ts"),
+    Dataset.HF: ("exchange", "market", "boot", "seq", "ts"),
+    Dataset.BARS: ("exchange", "market", "duration", "ts"),
+    Dataset.COVERAGE: ("exchange", "channel", "market", "boot", "seq", "event"),
+}
+
+
+def key_columns(dataset: str) -> tuple[str, ...]:
+    """Return the columns that tell the rows of a dataset apart."""
+    return _KEYS.get(dataset, _KEY_DEFAULT)
+
+
 def check_partition_cols(cols: Sequence[str]) -> tuple[str, ...]:
     """Return the partition columns.
 

@@ -14,6 +14,8 @@ from fluxforge.domain.instrument import symbol_id
 
 RECORD_VERSION: Final = 1
 CONTROL_CHANNEL: Final = "control"
+FILE_BOOT: Final = "file"
+"""The boot of records that another recorder wrote: they have none, and each file numbers them by itself."""
 _DATA: Final = b',"data":'
 _LINE_BYTES_MIN: Final = 20
 

@@ -4,13 +4,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fluxforge.domain.lane import Lane
+from fluxforge.domain.record import FILE_BOOT
 from fluxforge_cli.account.audit.books import Books, LaneBooks
 from fluxforge_cli.account.audit.boots import Boot, Hole, boots_of
 from fluxforge_cli.account.audit.chain import chain
 from fluxforge_cli.account.audit.findings import FeedId, Finding, Kind, in_order
 from fluxforge_cli.account.audit.processed import SegmentAccount, processed
 from fluxforge_cli.account.audit.ranges import Ranges, size
-from fluxforge_cli.account.audit.seqs import FILE_BOOT, FeedAccount, accounts, adopted_boots, names_of
+from fluxforge_cli.account.audit.seqs import FeedAccount, accounts, adopted_boots, names_of
 from fluxforge_etl_worker.coverage import LOST
 
 

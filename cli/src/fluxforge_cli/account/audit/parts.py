@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 from fluxforge.domain.errors import ObjectNotFoundError
 from fluxforge.domain.partition import Dataset
 from fluxforge.ports.store import Store
+from fluxforge.runtime.stored_file import StoredFile
 from fluxforge_cli.account.audit.books import PartLook, Said
 from fluxforge_cli.account.audit.findings import FeedId
 from fluxforge_cli.account.audit.ranges import Ranges, repeated, union
 from fluxforge_cli.account.audit.said import COVERAGE_COLUMNS, LOST_COLUMNS, said_in_rows
-from fluxforge_etl_worker.stored_file import StoredFile
 
 _I64 = npt.NDArray[np.int64]
 _BATCH_ROWS: Final = 262_144

@@ -7,12 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fluxforge.domain.control import Event
+from fluxforge.domain.record import FILE_BOOT
 from fluxforge_cli.account.audit.books import LaneBooks, Segment
 from fluxforge_cli.account.audit.findings import FeedId, Finding, Kind, of_ranges
 from fluxforge_cli.account.audit.ranges import NONE, Ranges, common, minus, repeated, size, top, union
-
-FILE_BOOT = "file"
-"""The boot of records that another recorder numbered by the lines of a file."""
 
 Place = tuple[int, Ranges]
 """Position of a segment in its lane, and what it holds of a feed."""
