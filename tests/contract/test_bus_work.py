@@ -136,6 +136,22 @@ async def test_statuses_hold_the_newest_word_of_each_subject_heard(bus):
     assert heard["status.segmenter.0"] == b"up"
 
 
+async def test_commits_are_heard_by_whoever_listens_and_nothing_else(bus):
+    heard, number = {}, 0
+    async with asyncio.timeout(60):
+        while not heard:
+            listening = asyncio.ensure_future(bus.commits(wait_s=0.5))
+            while not listening.done():
+                number += 1
+                subject = f"parts.committed.ccxt-binance-0of1.segment_{number}"
+                await bus.events.publish(subject, b"%d" % number, message_id=subject)
+                await bus.events.announce("status.segmenter.0", b"up")
+                await asyncio.sleep(0.02)
+            heard = await listening
+    assert all(subject.endswith(f"_{int(payload)}") for subject, payload in heard.items())
+    assert {subject.rpartition(".")[0] for subject in heard} == {"parts.committed.ccxt-binance-0of1"}
+
+
 async def test_an_announcement_nobody_hears_is_no_error(world, bus):
     await bus.events.announce("status.segmenter.0", b"up")
     await world.go_away()

@@ -149,6 +149,10 @@ class Bus(Protocol):
         """Listen on `status.>` for `wait_s`; return the newest payload of each subject heard."""
         ...
 
+    async def commits(self, *, wait_s: float) -> Mapping[str, bytes]:
+        """Listen on `parts.committed.>` for `wait_s`, as for a hint; return the payload of each subject heard."""
+        ...
+
     async def failed(self) -> None:
         """Return never; raise FatalError once the connection cannot be used any more."""
         ...

@@ -27,6 +27,7 @@ from fluxforge.ports.bus import Bus, Events, WorkQueue
 from fluxforge.ports.lanes import LanePublisher, LaneReader, LaneStates, LaneStreams, Leases
 
 _STATUS: Final = "status.>"
+_COMMITS: Final = "parts.committed.>"
 
 
 class Changed(Protocol):
@@ -123,12 +124,19 @@ class JetStreamBus(Bus):
 
     @override
     async def statuses(self, *, wait_s: float) -> Mapping[str, bytes]:
+        return await self._heard(_STATUS, wait_s)
+
+    @override
+    async def commits(self, *, wait_s: float) -> Mapping[str, bytes]:
+        return await self._heard(_COMMITS, wait_s)
+
+    async def _heard(self, subject: str, wait_s: float) -> Mapping[str, bytes]:
         heard: dict[str, bytes] = {}
 
         def hear(message: Msg) -> None:
             heard[message.subject] = message.data
 
-        subscription = await self._connection.subscribe(_STATUS, hear)
+        subscription = await self._connection.subscribe(subject, hear)
         try:
             await asyncio.sleep(wait_s)
         finally:

@@ -188,10 +188,17 @@ class MemoryBus(Bus):
 
     @override
     async def statuses(self, *, wait_s: float) -> Mapping[str, bytes]:
+        return await self._heard("status.", wait_s)
+
+    @override
+    async def commits(self, *, wait_s: float) -> Mapping[str, bytes]:
+        return await self._heard("parts.committed.", wait_s)
+
+    async def _heard(self, prefix: str, wait_s: float) -> Mapping[str, bytes]:
         heard: dict[str, bytes] = {}
 
         def hear(subject: str, payload: bytes) -> None:
-            if subject.startswith("status."):
+            if subject.startswith(prefix):
                 heard[subject] = payload
 
         with self.server.hearing(hear):

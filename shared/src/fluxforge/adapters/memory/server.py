@@ -133,6 +133,7 @@ class MemoryServer:
         self.events.append((subject, payload))
         if subject.startswith("segments.sealed."):
             self.work.append(MemoryWork(subject, payload))
+        self.announce(subject, payload)
         self.tell()
 
     def next_work(self) -> MemoryWork | None:

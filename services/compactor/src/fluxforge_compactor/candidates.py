@@ -1,0 +1,158 @@
+"""Candidates: what stands in a partition, and which of it may be merged.
+
+A part may be when all parts of its segment stand in their places for good: until then a worker may still look for it.
+Whatever is no part of ours, or cannot be read, stays as it is and is named.
+"""
+
+import hashlib
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fluxforge.domain.errors import NameRefusedError, ObjectNotFoundError
+from fluxforge.domain.journal import is_output
+from fluxforge.domain.lane import Lane
+from fluxforge.domain.layout import Layout
+from fluxforge.ports.store import Store
+from fluxforge.runtime.stored_file import StoredFile
+from fluxforge_compactor.plan import Candidate
+
+SUFFIX: Final = ".parquet"
+_META: Final = "fluxforge."
+_WHOLE_BYTES_MAX: Final = 16 * 2**20
+_OF_PARTS: Final = frozenset({"fluxforge.lane", "fluxforge.segment", "fluxforge.rows", "fluxforge.merged"})
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A file that is not merged, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Footer:
+    """What the footer of a file of ours says. `metadata`: ours, without what is of one part alone."""
+
+    rows: int
+    first_us: int
+    last_us: int
+    kind: str
+    lane: str | None
+    segment: str | None
+    metadata: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The files of a partition."""
+
+    candidates: tuple[Candidate, ...]
+    waiting: tuple[str, ...]
+    left: tuple[Left, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Looker:
+    """Looks at the files of partitions. `raw`: the segments' store, which says what is placed."""
+
+    raw: Store
+    output: Store
+    layout: Layout
+
+    def partitions(self, prefix: str) -> Iterator[str]:
+        """Yield, in order, every partition at or below a key prefix that holds files."""
+        last = None
+        for key in sorted(self.output.keys(prefix), key=lambda key: key.rpartition("/")[0]):
+            partition = key.rpartition("/")[0]
+            if key.endswith(SUFFIX) and partition != last:
+                last = partition
+                yield partition
+
+    def listed(self, partition: str) -> frozenset[str]:
+        """Return the names that stand in a partition."""
+        names = (key[len(partition) + 1 :] for key in self.output.keys(partition))
+        return frozenset(name for name in names if "/" not in name)
+
+    def look(self, partition: str, names: Collection[str]) -> Found:
+        """Return what may be merged of these files of a partition, and what may not."""
+        candidates: list[Candidate] = []
+        waiting: list[str] = []
+        left: list[Left] = []
+        for name in sorted(names):
+            found = self.footer(partition, name)
+            if isinstance(found, Left):
+                left.append(found)
+            elif is_output(name) or self._is_placed(found):
+                size_bytes = self.output.size(f"{partition}/{name}")
+                if size_bytes is not None:
+                    candidates.append(
+                        Candidate(name, size_bytes, found.rows, found.first_us, found.last_us, found.kind)
+                    )
+            else:
+                waiting.append(name)
+        return Found(tuple(candidates), tuple(waiting), tuple(left))
+
+    def footer(self, partition: str, name: str) -> Footer | Left:
+        """Return what a file's footer says, or why it is left alone."""
+        if not name.endswith(SUFFIX):
+            return Left(name, "no Parquet file")
+        try:
+            with pq.ParquetFile(pa.PythonFile(StoredFile(self.output, f"{partition}/{name}"), mode="r")) as file:
+                return _footer(name, file.metadata, file.schema_arrow)
+        except ObjectNotFoundError:
+            return Left(name, "gone meanwhile")
+        except (pa.ArrowInvalid, OSError) as error:
+            return Left(name, f"cannot be read: {str(error).splitlines()[0]}")
+
+    def open(self, partition: str, file: Candidate) -> pq.ParquetFile:
+        """Open a file of a partition: a small one is read at once, of another what is asked for."""
+        key = f"{partition}/{file.name}"
+        if file.size_bytes <= _WHOLE_BYTES_MAX:
+            return pq.ParquetFile(pa.BufferReader(self.output.read(key)))
+        return pq.ParquetFile(pa.PythonFile(StoredFile(self.output, key), mode="r"))
+
+    def _is_placed(self, footer: Footer) -> bool:
+        if footer.lane is None or footer.segment is None:
+            return False
+        try:
+            lane = Lane.parse(footer.lane)
+        except NameRefusedError:
+            return False
+        layouts = (self.layout, self.layout.recomputation())
+        return any(self.raw.size(one.placed_key(lane, footer.segment)) is not None for one in layouts)
+
+
+def _footer(name: str, metadata: pq.FileMetaData, schema: pa.Schema) -> Footer | Left:
+    ours = {
+        key.decode(): value.decode()
+        for key, value in (metadata.metadata or {}).items()
+        if key.startswith(_META.encode())
+    }
+    if "fluxforge.dataset" not in ours:
+        return Left(name, "not written by FluxForge")
+    if not metadata.num_rows:
+        return Left(name, "it has no rows")
+    times = [
+        _times(metadata.row_group(group), schema.get_field_index("ts")) for group in range(metadata.num_row_groups)
+    ]
+    shared = {key: value for key, value in sorted(ours.items()) if key not in _OF_PARTS}
+    return Footer(
+        rows=metadata.num_rows,
+        first_us=min(first for first, _ in times),
+        last_us=max(last for _, last in times),
+        kind=hashlib.sha256(f"{shared}\n{schema.remove_metadata()}".encode()).hexdigest(),
+        lane=ours.get("fluxforge.lane"),
+        segment=ours.get("fluxforge.segment"),
+        metadata=shared,
+    )
+
+
+def _times(group: pq.RowGroupMetaData, column: int) -> tuple[int, int]:
+    """Return the first and the last `ts` of a row group, us UTC."""
+    statistics = group.column(column).statistics
+    return int(statistics.min_raw), int(statistics.max_raw)

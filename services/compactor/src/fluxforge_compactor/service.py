@@ -1,0 +1,136 @@
+"""The compactor's service: every partition is looked at on a schedule, and one that got parts as soon as it is quiet.
+
+What the bus says is a hint: whoever misses it looks later.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
+
+import orjson
+
+from fluxforge.domain.commit import CommitRecord
+from fluxforge.domain.errors import (
+    NameRefusedError,
+    ObjectNotFoundError,
+    PermanentError,
+    TransientError,
+)
+from fluxforge.domain.lane import Lane
+from fluxforge.ports.bus import Bus
+from fluxforge.ports.clock import Clock
+from fluxforge.ports.store import Store
+from fluxforge.runtime.lifecycle import Shutdown
+from fluxforge.runtime.patience import Patience
+from fluxforge_compactor.compact import Compactor
+from fluxforge_compactor.events import CompactorEvents
+from fluxforge_compactor.retention import Retention
+from fluxforge_compactor.settings import CompactorSettings
+
+_TICK_S: Final = 1.0
+_NS: Final = 1_000_000_000
+_SLACK_NS: Final = 5 * _NS
+_HINTS_MAX: Final = 10_000
+
+
+class CompactorService:
+    """Compacts one output store until the end is asked for. `raw`: the segments' store, which holds the commits."""
+
+    def __init__(
+        self, compactor: Compactor, raw: Store, settings: CompactorSettings, clock: Clock, events: CompactorEvents
+    ) -> None:
+        self._compactor = compactor
+        self._retention = Retention(raw, compactor.output, settings.layout, settings.ages)
+        self._raw = raw
+        self._settings = settings
+        self._clock = clock
+        self._events = events
+        self._patience = Patience(events)
+        self._due_ns: dict[str, int] = {}
+        """When partitions are looked at before the schedule says so, by the monotonic clock."""
+        self._round_due_ns = 0
+        self._is_ready = False
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether everything was looked at once."""
+        return self._is_ready
+
+    async def run(self, shutdown: Shutdown) -> None:
+        """Work until the end is asked for; a merge that is not done by then is left, and begun again by the next start.
+
+        Raises:
+            FatalError: A disk cannot be trusted.
+        """
+        while not shutdown.requested:
+            if self._clock.monotonic_ns() >= self._round_due_ns:
+                await self._round(shutdown)
+            await self._compact_all(self._due(), shutdown)
+            await shutdown.unless_requested(asyncio.sleep(_TICK_S))
+
+    async def listen(self, bus: Bus) -> None:
+        """Take note of what is committed, for ever."""
+        while True:
+            try:
+                heard = await bus.commits(wait_s=_TICK_S)
+            except TransientError as error:
+                self._events.hints_ended(error)
+                await asyncio.sleep(_TICK_S)
+                continue
+            for payload in heard.values():
+                for partition in await self._patience.disk(partial(self._partitions_of, payload)):
+                    self._note(partition)
+
+    async def _round(self, shutdown: Shutdown) -> None:
+        begun_ns = self._clock.monotonic_ns()
+        prefix = self._settings.layout.processed_dir
+        partitions = await self._patience.disk(lambda: list(self._compactor.partitions(prefix)))
+        await self._compact_all(partitions, shutdown)
+        await shutdown.unless_hurried(self._patience.disk(self._retain))
+        now_ns = self._clock.monotonic_ns()
+        self._events.round_ended(partitions=len(partitions), duration_s=(now_ns - begun_ns) / _NS)
+        self._round_due_ns = now_ns + int(self._settings.interval_s * _NS)
+        self._is_ready = True
+
+    def _retain(self) -> None:
+        for found in self._retention.expired(self._clock.wall_ns()):
+            self._retention.delete(found)
+            self._events.object_expired(found)
+
+    async def _compact_all(self, partitions: Sequence[str], shutdown: Shutdown) -> None:
+        for partition in partitions:
+            if not shutdown.requested:
+                await shutdown.unless_hurried(self._compact(partition))
+
+    async def _compact(self, partition: str) -> None:
+        try:
+            result = await self._patience.disk(lambda: self._compactor.compact(partition))
+        except PermanentError as error:
+            self._events.partition_failed(partition, error)
+            return
+        self._events.partition_compacted(result)
+        if result.merges:  # what was merged is cleared when its grace is over
+            self._due_ns[partition] = self._clock.monotonic_ns() + self._settings.policy.grace_ns + _SLACK_NS
+
+    def _due(self) -> list[str]:
+        now_ns = self._clock.monotonic_ns()
+        due = [partition for partition, at_ns in self._due_ns.items() if at_ns <= now_ns]
+        for partition in due:
+            del self._due_ns[partition]
+        return due
+
+    def _note(self, partition: str) -> None:
+        if len(self._due_ns) < _HINTS_MAX or partition in self._due_ns:
+            quiet_ns = self._settings.policy.quiet_ns
+            self._due_ns[partition] = self._clock.monotonic_ns() + quiet_ns + _SLACK_NS
+
+    def _partitions_of(self, payload: bytes) -> frozenset[str]:
+        """Return the partitions that a committed segment has parts in; none where nobody can tell."""
+        try:
+            said = orjson.loads(payload)
+            key = self._settings.layout.commit_key(Lane.parse(said["lane"]), said["segment"])
+            commit = CommitRecord.from_json(self._raw.read(key), what=key)
+        except (orjson.JSONDecodeError, KeyError, TypeError, NameRefusedError, PermanentError, ObjectNotFoundError):
+            return frozenset()
+        return frozenset(part.final_key.rpartition("/")[0] for part in commit.parts)
