@@ -73,8 +73,8 @@ def _select(processed: Files, source: str, dataset: Dataset) -> str | None:
     columns = [part.partition("=")[0] for part in file.split("/")[:-1]]
     types = ", ".join(f"{_quote(column)}: {'DATE' if column == 'date' else 'VARCHAR'}" for column in columns)
     hive = f", hive_partitioning = true, hive_types = {{{types}}}" if columns else ""
-    glob = _quote(f"{root.url}/**/*{_SUFFIX}")
-    return f"SELECT {_quote(source)} AS source, * FROM read_parquet({glob}, union_by_name = true{hive})"  # noqa: S608 - quoted
+    files = ", ".join(map(_quote, root.parquet()))
+    return f"SELECT {_quote(source)} AS source, * FROM read_parquet([{files}], union_by_name = true{hive})"  # noqa: S608 - quoted
 
 
 def _quote(text: str) -> str:

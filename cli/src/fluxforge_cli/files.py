@@ -3,13 +3,16 @@
 Reads only. DuckDB gets Arrow's client as a file system, so that no extension has to be fetched for S3.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from fluxforge.adapters.stores import s3_options
 from fluxforge.domain.errors import ConfigurationError
+from fluxforge.runtime.live import live_keys
 from fluxforge.runtime.settings import Backend, S3Location, StoreLocation
 
 if TYPE_CHECKING:
@@ -21,10 +24,15 @@ _SCHEME = "s3://"
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """What is below `root` in a file system; `root` is a directory, or a bucket and a prefix in it."""
+    """What is below `root` in a file system; `root` is a directory, or a bucket and a prefix in it.
+
+    `live`: yields the paths that count below a path, where not all that stand there do; `path` is that of the root.
+    """
 
     filesystem: "FileSystem"
     root: str
+    live: Callable[[str], Iterator[str]] | None = None
+    path: str = ""
 
     @property
     def url(self) -> str:
@@ -33,7 +41,14 @@ class Files:
 
     def below(self, name: str) -> "Files":
         """Return what is below a path in it."""
-        return Files(self.filesystem, f"{self.root}/{name}")
+        return replace(self, root=f"{self.root}/{name}", path=f"{self.path}/{name}".lstrip("/"))
+
+    def parquet(self) -> list[str]:
+        """Return what DuckDB reads: a pattern, or the files that count, each by its URL."""
+        if self.live is None:
+            return [f"{self.url}/**/*.parquet"]
+        base = self.url.removesuffix(self.path)
+        return [f"{base}{key}" for key in self.live(self.path)]
 
     def directories(self) -> list[str]:
         """Return the names of the directories directly below the root, in order."""
@@ -85,6 +100,8 @@ def files_of(location: StoreLocation) -> Files:
 def _s3_files(location: S3Location) -> Files:
     from pyarrow.fs import S3FileSystem  # noqa: PLC0415 - heavy
 
+    from fluxforge.adapters.s3 import S3Store  # noqa: PLC0415 - heavy
+
     endpoint = urlsplit(location.endpoint_url or "https://")
     if endpoint.scheme not in {"http", "https"}:
         was = location.endpoint_url
@@ -99,4 +116,5 @@ def _s3_files(location: S3Location) -> Files:
         force_virtual_addressing=options.is_virtual,
     )
     prefix = location.prefix.strip("/")
-    return Files(filesystem, f"{location.bucket}/{prefix}".rstrip("/"))
+    live = partial(live_keys, S3Store(options), follows_journal=True)
+    return Files(filesystem, f"{location.bucket}/{prefix}".rstrip("/"), live)

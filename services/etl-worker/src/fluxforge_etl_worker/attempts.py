@@ -26,6 +26,7 @@ from fluxforge.domain.layout import TMP, Layout
 from fluxforge.domain.partition import dataset_root, part_name
 from fluxforge.domain.segment import Manifest, SegmentIdentity
 from fluxforge.ports.store import Store
+from fluxforge.runtime.journals import Journals
 from fluxforge_etl_worker.features.registry import FEATURE_VERSION
 from fluxforge_etl_worker.parts import PartFile
 from fluxforge_etl_worker.schemas import SCHEMA_VERSION, has_fixed_schema
@@ -166,6 +167,8 @@ class Attempts:
             SegmentCorruptError: Other bytes stand in a part's place; they are left there.
         """
         lost = [part for part in commit.parts if not self._stands(part)]
+        if self.is_placed(lane, commit.segment):
+            lost = []  # another worker placed the same commit, since when its parts may have been merged
         if lost:
             raise PartLostError(lost)
         with contextlib.suppress(ObjectExistsError):  # another worker placed the same commit
@@ -186,8 +189,9 @@ class Attempts:
                 self.output.delete(key)
 
     def stand(self, commit: CommitRecord) -> bool:
-        """Return whether every part of a commit stands in its place, by its size."""
-        return all(self.output.size(part.final_key) == part.size_bytes for part in commit.parts)
+        """Return whether every part of a commit stands in its place, by its size, or was merged from there."""
+        journals = Journals(self.output)
+        return all(journals.holds(part) for part in commit.parts)
 
     def recomputed(self, commit: CommitRecord, lost: Sequence[Part], again: Sequence[Part]) -> CommitRecord:
         """Return the commit that supersedes one whose parts were lost: what stands stays, what is lost is made again.

@@ -5,7 +5,7 @@ then manifests; a commit is read after its manifest.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final
@@ -21,6 +21,7 @@ from fluxforge.domain.segment import Manifest
 from fluxforge.ports.store import Store
 from fluxforge_cli.account.audit.books import PartLook, Said, Segment
 from fluxforge_cli.account.audit.findings import Finding, Kind
+from fluxforge_cli.account.audit.merged import MergedParts
 from fluxforge_cli.account.audit.parts import look
 from fluxforge_cli.account.audit.said import said_in_lines
 from fluxforge_etl_worker.lines import line_slices
@@ -62,6 +63,10 @@ class Storage:
         """Return the keys of all files among the datasets; whatever is no part is one, too."""
         return tuple(self._output.keys(self._layout.processed_dir))
 
+    def outputs(self, keys: Collection[str]) -> frozenset[str]:
+        """Return which of these files are, by their journals, what parts were merged into."""
+        return MergedParts(self._output, deep=False).known(keys)
+
     def lanes(self) -> dict[Lane, StoredLane]:
         """Return every lane that storage knows."""
         lanes: dict[Lane, StoredLane] = {}
@@ -96,8 +101,11 @@ class Storage:
             stored.manifests.values(), key=lambda one: (one.epoch, one.first if one.epoch else 0, one.name)
         )
         standing = [self._standing(one) for one in manifests]
-        parts = [part for one in standing if one.commit for part in one.commit.parts]
-        looks = dict(zip((part.final_key for part in parts), workers.map(self._looker(deep=deep), parts), strict=True))
+        parts = [(part, one.commit) for one in standing if one.commit for part in one.commit.parts]
+        looker = self._looker(deep=deep)
+        looks = dict(
+            zip((part.final_key for part, _ in parts), workers.map(lambda one: looker(*one), parts), strict=True)
+        )
         found = []
         for manifest, one in zip(manifests, standing, strict=True):
             try:
@@ -106,8 +114,14 @@ class Storage:
                 found += self.segments(lane, StoredLane({manifest.name: manifest}), deep=deep, workers=workers)
         return tuple(found)
 
-    def _looker(self, *, deep: bool) -> Callable[[Part], PartLook]:
-        return lambda part: look(self._output, part.final_key, part.dataset, deep=deep)
+    def _looker(self, *, deep: bool) -> Callable[[Part, CommitRecord], PartLook]:
+        merged = MergedParts(self._output, deep=deep)
+
+        def looked(part: Part, commit: CommitRecord) -> PartLook:
+            found = look(self._output, part.final_key, part.dataset, deep=deep)
+            return found if found.size_bytes is not None else merged.look(part, commit) or found
+
+        return looked
 
     def _standing(self, manifest: Manifest) -> _Standing:
         """Look for data, commit and mark in the order in which they go and come: data goes after all others came."""

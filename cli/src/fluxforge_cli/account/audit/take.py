@@ -39,10 +39,12 @@ def take(settings: Settings, *, lanes: Collection[Lane] = (), deep: bool = False
         for name in _unread(stored.get(lane, StoredLane()), is_chosen=lane in chosen)
         if (commit := storage.commit(lane, name))
     ]
+    unknown = unknown_parts(standing, (segment for one in books for segment in one.segments), others)
+    outputs = storage.outputs(unknown)
     spoken_of = {None, *map(str, chosen)}
     return Books(
         lanes=tuple(books),
-        unknown_parts=tuple(unknown_parts(standing, (s for one in books for s in one.segments), others)),
+        unknown_parts=tuple(key for key in unknown if key not in outputs),
         findings=tuple(finding for finding in storage.findings if finding.lane in spoken_of),
         bus=flight.bus,
         spool=flight.spool,
