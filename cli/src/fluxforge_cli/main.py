@@ -6,13 +6,15 @@ from typing import Final
 import typer
 
 from fluxforge.domain.errors import FluxForgeError, UsageError
-from fluxforge_cli import config, dead, etl
+from fluxforge_cli import config, dataset, dead, etl
 from fluxforge_cli.audit import audit
 from fluxforge_cli.collect import collect
+from fluxforge_cli.compact import compact
 from fluxforge_cli.demo import demo
 from fluxforge_cli.health import health
 from fluxforge_cli.provision import provision
 from fluxforge_cli.query import query
+from fluxforge_cli.retain import retain
 from fluxforge_cli.segment import segment
 from fluxforge_cli.segments import segments
 from fluxforge_cli.simulate import simulate
@@ -27,6 +29,7 @@ app: Final = typer.Typer(
 _SYSTEM: Final = "The whole system on this machine"
 _SERVICES: Final = "One service at a time"
 _LOOK: Final = "Look"
+_DATASETS: Final = "Datasets"
 
 app.command(rich_help_panel=_SYSTEM)(demo)
 app.command(rich_help_panel=_SYSTEM)(up)
@@ -34,6 +37,9 @@ app.command(rich_help_panel=_LOOK)(query)
 app.command(rich_help_panel=_LOOK)(segments)
 app.command(rich_help_panel=_LOOK)(audit)
 app.command(rich_help_panel=_LOOK)(health)
+app.command(rich_help_panel=_DATASETS)(compact)
+app.add_typer(dataset.app, name="dataset", rich_help_panel=_DATASETS)
+app.command(rich_help_panel=_DATASETS)(retain)
 app.command(rich_help_panel=_SERVICES)(collect)
 app.command(rich_help_panel=_SERVICES)(segment)
 app.add_typer(etl.app, name="etl", rich_help_panel=_SERVICES)

@@ -61,7 +61,11 @@ def query(
 
     settings = choose(config, data).settings
     database = open_datasets(processed_files(settings))
-    columns, rows = run_sql(database, sql)
+    print_rows(*run_sql(database, sql), output)
+
+
+def print_rows(columns: Sequence[str], rows: Iterator[Row], output: OutputFormat) -> None:
+    """Print rows in a format."""
     if output is OutputFormat.CSV:
         _print_csv(columns, rows)
     elif output is OutputFormat.JSON:

@@ -1,0 +1,7 @@
+"""The datasets, for whoever reads them: `Datasets.at("data").scan("trades", symbol="BTC/USDT")`."""
+
+from fluxforge.dataset.datasets import Datasets, NoSuchDatasetError, Stat
+from fluxforge.dataset.select import Selection
+from fluxforge.dataset.verify import Flaw
+
+__all__ = ["Datasets", "Flaw", "NoSuchDatasetError", "Selection", "Stat"]

@@ -1,0 +1,238 @@
+"""Datasets: what stands in a store of ours, as lazy frames. Partitions that cannot hold what is asked for are not read.
+
+On S3 the compaction journal decides which files count, so that a scan is exact at every moment; on a disk the directory
+does. A scan that a merge overtakes may fail with a missing file, and is then to be repeated; it is never wrong.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fluxforge.adapters.local_store import LocalStore
+from fluxforge.adapters.stores import open_store, s3_options
+from fluxforge.dataset.select import Moment, Names, Selection
+from fluxforge.dataset.verify import Flaw, verify
+from fluxforge.domain.errors import UsageError
+from fluxforge.domain.layout import Layout
+from fluxforge.domain.partition import Dataset, dataset_root
+from fluxforge.ports.store import Store
+from fluxforge.runtime.live import live_keys
+from fluxforge.runtime.settings import Settings
+from fluxforge.runtime.stored_file import StoredFile
+
+_NAMES: Final = {"books": Dataset.BOOKS, "hf": Dataset.HF, "bars": Dataset.BARS}
+_BACKFILL: Final = "backfill"
+
+
+class NoSuchDatasetError(UsageError):
+    """A dataset, or a part of one, of which there is no file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """One dataset of one source. Times are `ts` of its rows; None where it has none."""
+
+    source: str
+    dataset: str
+    partitions: int
+    files: int
+    rows: int
+    size_bytes: int
+    first: datetime | None
+    last: datetime | None
+
+
+class Datasets:
+    """The datasets of one output store.
+
+    Datasets are named as in docs/formats/dataset.md (`trades`, `orderbook/hf`), or `books`, `hf` and `bars`.
+    """
+
+    def __init__(
+        self, store: Store, *, processed_dir: str = "processed", url: str, options: Mapping[str, str] | None = None
+    ) -> None:
+        self._store = store
+        self._processed_dir = processed_dir
+        self._url = url
+        self._options = dict(options or {})
+        self._follows_journal = not isinstance(store, LocalStore)
+
+    @classmethod
+    def at(cls, directory: str | Path, *, processed_dir: str = "processed") -> "Datasets":
+        """Return the datasets below a directory."""
+        base = Path(directory).absolute()
+        return cls(LocalStore(base), processed_dir=processed_dir, url=str(base))
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Datasets":
+        """Return the datasets of a configuration."""
+        location, processed_dir = settings.storage.etl_storage_output, settings.storage.paths.processed_dir
+        store = open_store(location)
+        if isinstance(store, LocalStore) or location.s3 is None:
+            return cls.at(location.base_dir, processed_dir=processed_dir)
+        options = s3_options(location.s3)
+        access = {
+            "aws_access_key_id": options.access_key_id,
+            "aws_secret_access_key": options.secret_access_key,
+            "aws_region": options.signing_region,
+            "aws_endpoint_url": options.endpoint_url,
+            "aws_allow_http": "true" if (options.endpoint_url or "").startswith("http://") else None,
+            "aws_virtual_hosted_style_request": str(options.is_virtual).lower(),
+        }
+        url = f"s3://{options.bucket}/{options.prefix.strip('/')}".rstrip("/")
+        given = {name: value for name, value in access.items() if value is not None}
+        return cls(store, processed_dir=processed_dir, url=url, options=given)
+
+    def ls(self) -> list[tuple[str, str]]:
+        """Return (source, dataset) of everything that has files, in order."""
+        found = set()
+        for key in live_keys(self._store, self._processed_dir, follows_journal=False):
+            source, *directories, _ = key.removeprefix(f"{self._processed_dir}/").split("/")
+            found.add((source, "/".join(name for name in directories if "=" not in name)))
+        return sorted(found)
+
+    def files(self, dataset: str, selection: Selection | None = None, *, source: Names = None) -> dict[str, list[str]]:
+        """Return the keys of the files that may hold rows of a selection, by source, in order.
+
+        Raises:
+            NoSuchDatasetError: The dataset has no file at all.
+        """
+        name = _NAMES.get(dataset, dataset)
+        wanted = {source} if isinstance(source, str) else set(source or ())
+        sources = [one for one, other in self.ls() if other == name and (not wanted or one in wanted)]
+        if not sources:
+            there = ", ".join(sorted({other for _, other in self.ls()})) or "nothing"
+            raise NoSuchDatasetError(
+                f"dataset {dataset!r}: no file below {self._url}/{self._processed_dir}; there is {there}"
+            )
+        return {one: list(self._keys(one, name, selection or Selection())) for one in sources}
+
+    def scan(
+        self,
+        dataset: str,
+        *,
+        source: Names = None,
+        exchange: Names = None,
+        symbol: Names = None,
+        start: Moment | None = None,
+        end: Moment | None = None,
+        columns: Sequence[str] | None = None,
+        resent: bool = False,
+    ) -> pl.LazyFrame:
+        """Return the rows of a dataset with `start <= ts < end`, and `source` in front of its columns.
+
+        Files stand in no order beyond their partitions': sort by `ts` where it matters. `resent`: with trades that the
+        venue sent again or that were fetched after a hole, which are left out otherwise.
+
+        Raises:
+            NoSuchDatasetError: The dataset has no file at all.
+            UsageError: A moment that is none, or no row can be meant.
+        """
+        selection = Selection.of(exchange, symbol, start, end)
+        frames = [
+            self._frame(keys).with_columns(pl.lit(one).alias("source"))
+            for one, keys in self.files(dataset, selection, source=source).items()
+            if keys
+        ]
+        if not frames:
+            frames = [self._empty(dataset, source)]
+        frame = pl.concat(frames, how="diagonal_relaxed") if len(frames) > 1 else frames[0]
+        frame = frame.filter(*_conditions(selection))
+        if dataset == Dataset.TRADES and not resent:
+            frame = frame.filter(~pl.col("resent").fill_null(value=False), pl.col("source_kind").ne_missing(_BACKFILL))
+        return frame.select(list(columns)) if columns is not None else frame.select("source", pl.exclude("source"))
+
+    def schema(self, dataset: str, *, source: Names = None) -> pa.Schema:
+        """Return the columns of a dataset, as its files have them.
+
+        Raises:
+            NoSuchDatasetError: It has no file.
+        """
+        files = self.files(dataset, source=source)
+        return pq.read_schema(self._open(next(keys[0] for keys in files.values() if keys))).remove_metadata()
+
+    def stat(self, dataset: str, selection: Selection | None = None, *, source: Names = None) -> list[Stat]:
+        """Return what the footers of a dataset's files say, by source.
+
+        Raises:
+            NoSuchDatasetError: It has no file.
+        """
+        return [
+            self._stat(one, str(_NAMES.get(dataset, dataset)), keys)
+            for one, keys in self.files(dataset, selection, source=source).items()
+        ]
+
+    def verify(self, dataset: str, *, source: Names = None, commits: Store | None = None) -> Iterator[Flaw]:
+        """Yield what is wrong with a dataset: files that cannot be read, rows out of order or place, keys that repeat.
+
+        `commits`: the segments' store, whose commit records the parts are held against.
+
+        Raises:
+            NoSuchDatasetError: It has no file.
+        """
+        layout = Layout(processed_dir=self._processed_dir)
+        for keys in self.files(dataset, source=source).values():
+            yield from verify(self._store, commits, layout, str(_NAMES.get(dataset, dataset)), keys)
+
+    def _stat(self, source: str, dataset: str, keys: Sequence[str]) -> Stat:
+        rows = size_bytes = 0
+        times: list[int] = []
+        for key in keys:
+            metadata = pq.read_metadata(self._open(key))
+            rows += metadata.num_rows
+            size_bytes += self._store.size(key) or 0
+            times += _times(metadata)
+        first, last = (_utc(find(times)) if times else None for find in (min, max))
+        return Stat(
+            source, dataset, len({key.rpartition("/")[0] for key in keys}), len(keys), rows, size_bytes, first, last
+        )
+
+    def _keys(self, source: str, dataset: str, selection: Selection) -> Iterator[str]:
+        root = dataset_root(self._processed_dir, source, dataset)
+        for key in live_keys(self._store, root, follows_journal=self._follows_journal):
+            directories = key.removeprefix(f"{root}/").split("/")[:-1]
+            if all("=" in directory for directory in directories) and selection.may_hold(directories):
+                yield key
+
+    def _frame(self, keys: Sequence[str]) -> pl.LazyFrame:
+        paths = [f"{self._url}/{key}" for key in keys]
+        return pl.scan_parquet(paths, hive_partitioning=False, glob=False, storage_options=self._options or None)
+
+    def _empty(self, dataset: str, source: Names) -> pl.LazyFrame:
+        empty = pl.from_arrow(self.schema(dataset, source=source).empty_table())
+        assert isinstance(empty, pl.DataFrame)
+        return empty.lazy().with_columns(pl.lit("").alias("source"))
+
+    def _open(self, key: str) -> pa.PythonFile:
+        return pa.PythonFile(StoredFile(self._store, key), mode="r")
+
+
+def _conditions(selection: Selection) -> Iterator[pl.Expr]:
+    for column, names in (("exchange", selection.exchanges), ("symbol", selection.symbols)):
+        if names:
+            yield pl.col(column).cast(pl.String).is_in(sorted(names))
+    if selection.start is not None:
+        yield pl.col("ts") >= selection.start
+    if selection.end is not None:
+        yield pl.col("ts") < selection.end
+
+
+def _times(metadata: pq.FileMetaData) -> list[int]:
+    """Return the first and last `ts` of every row group, us UTC."""
+    groups = (metadata.row_group(group) for group in range(metadata.num_row_groups))
+    found = []
+    for group in groups:
+        column = next(group.column(n) for n in range(group.num_columns) if group.column(n).path_in_schema == "ts")
+        if column.statistics is not None and column.statistics.has_min_max:
+            found += [int(column.statistics.min_raw), int(column.statistics.max_raw)]
+    return found
+
+
+def _utc(us: int) -> datetime:
+    return datetime.fromtimestamp(us / 1e6, tz=UTC)
