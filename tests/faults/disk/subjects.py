@@ -15,6 +15,7 @@ from fluxforge_collector.spool import Spool, SpoolFullError
 from fluxforge_etl_worker.folder import run_folder
 from fluxforge_segmenter.main import main as segmenter
 from tests.traffic import Traffic
+from tests.unit.fluxforge_compactor.world import PARTITION, World
 
 SPOOL_FILE_BYTES_MAX = 2_000
 ROUNDS = 3
@@ -34,6 +35,15 @@ def commit(config: str) -> int:
         return report("etl", error)
     print(summary, flush=True)
     return 0 if not summary.dead else 3
+
+
+def compact(folder: str) -> int:
+    """Merge a partition, then clear what was merged."""
+    logs.configure("compactor", level="INFO", log_format="json")
+    world = World(Path(folder), "local")
+    for _ in range(2):
+        world.compactor(grace_s=0).compact(PARTITION)
+    return 0
 
 
 def spooled_rounds() -> Sequence[Sequence[Block]]:

@@ -12,6 +12,7 @@ from tests.faults.disk.spooling import judge
 from tests.faults.disk.strace import Point, traced
 from tests.faults.mode import Runs
 from tests.faults.table import FaultTable
+from tests.unit.fluxforge_compactor.world import World, trades
 
 pytestmark = pytest.mark.timeout(1800)
 SIGKILLED = -9
@@ -66,6 +67,37 @@ async def test_a_worker_killed_at_any_call_of_a_commit(
             folder.judge(data)
     table.add(fault="SIGKILL at every call of a commit", runs=len(points), recoveries_s=recoveries)
     assert len(points) >= 4
+
+
+async def test_a_compactor_killed_at_any_call_of_a_merge(
+    tmp_path: Path, runs: Runs, seed: int, table: FaultTable
+) -> None:
+    def renewed(folder: Path) -> World:
+        world = World(folder, "local")
+        for number in range(1, 5):
+            world.put(number, trades(number * 50, 50))
+        return world
+
+    recoveries = []
+    async with traced(tmp_path / "strace") as process:
+        world = renewed(tmp_path / "world-0")
+        assert await process.run("compact", world.folder) == 0
+        points = chosen(process.calls(world.folder), runs, seed, bounded=6)
+        world.check()
+        for number, point in enumerate(points, start=1):
+            print(point)
+            world = renewed(tmp_path / f"world-{number}")
+            assert await process.run("compact", world.folder, point=point) == SIGKILLED, point
+            world.check()
+            began = time.monotonic()
+            assert await process.run("compact", world.folder) == 0, point
+            recoveries.append(time.monotonic() - began)
+            world.check()
+            assert len(world.names()) == 1
+            # What a store was just writing is swept by its next start that finds it an hour old.
+            assert [path for path in world.leftovers() if "merge_" in path] == []
+    table.add(fault="SIGKILL at every call of a merge", runs=len(points), recoveries_s=recoveries)
+    assert len(points) >= 6
 
 
 async def test_a_spool_killed_at_any_call_holds_what_append_returned_for(
