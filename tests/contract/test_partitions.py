@@ -1,5 +1,6 @@
 """The partitions port, over a disk, an object store in memory and a real S3."""
 
+import os
 import secrets
 import threading
 from dataclasses import dataclass
@@ -118,6 +119,18 @@ def test_one_works_alone_on_a_partition_and_others_on_others(stand: Stand) -> No
         assert (first, second, other) == (True, False, True)
     with stand.partitions.alone(PLACE) as again:
         assert again
+
+
+def test_a_store_that_sweeps_what_is_old_leaves_locks_alone(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    partitions = LocalPartitions(store)
+    partitions.probe()
+    with partitions.alone(PLACE):
+        for path in tmp_path.rglob("*"):
+            os.utime(path, (0, 0))
+        store.probe()
+        with partitions.alone(PLACE) as second:
+            assert not second
 
 
 def test_on_a_disk_nothing_is_moved_into_a_directory_while_it_is_replaced(tmp_path: Path) -> None:

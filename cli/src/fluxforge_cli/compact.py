@@ -58,7 +58,7 @@ def compact(
     own = _own(settings, target_file_count, min_file_count)
     compactor, access = compactor_of(settings, own)
     prefix = _prefix(settings, path)
-    partitions = list(compactor.partitions(prefix))
+    partitions = compactor.partitions(prefix)
     if not partitions:
         raise UsageError(f"compact: no Parquet file at or below {prefix!r}; `fluxforge segments` shows what there is")
     console = terminal()

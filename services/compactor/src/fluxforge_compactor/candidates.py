@@ -5,7 +5,8 @@ Whatever is no part of ours, or cannot be read, stays as it is and is named.
 """
 
 import hashlib
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -64,14 +65,10 @@ class Looker:
     output: Store
     layout: Layout
 
-    def partitions(self, prefix: str) -> Iterator[str]:
-        """Yield, in order, every partition at or below a key prefix that holds files."""
-        last = None
-        for key in sorted(self.output.keys(prefix), key=lambda key: key.rpartition("/")[0]):
-            partition = key.rpartition("/")[0]
-            if key.endswith(SUFFIX) and partition != last:
-                last = partition
-                yield partition
+    def partitions(self, prefix: str) -> dict[str, int]:
+        """Return every partition at or below a key prefix that holds Parquet files, and how many, in order."""
+        names = (key.rpartition("/")[0] for key in self.output.keys(prefix) if key.endswith(SUFFIX))
+        return dict(sorted(Counter(names).items()))
 
     def listed(self, partition: str) -> frozenset[str]:
         """Return the names that stand in a partition."""

@@ -6,7 +6,7 @@ comes after a death in between finds the claim, and settles it by what stands.
 
 import contextlib
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -80,9 +80,9 @@ class Compactor:
         """The store of the datasets."""
         return self._looker.output
 
-    def partitions(self, prefix: str) -> Iterator[str]:
-        """Yield the partitions at or below a key prefix."""
-        return self._looker.partitions(prefix)
+    def partitions(self, prefix: str, *, at_least: int = 1) -> list[str]:
+        """Return the partitions at or below a key prefix that hold at least so many files."""
+        return [partition for partition, count in self._looker.partitions(prefix).items() if count >= at_least]
 
     def preview(self, partition: str) -> Result:
         """Return what `compact` would merge now; nothing is changed."""

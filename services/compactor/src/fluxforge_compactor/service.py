@@ -85,7 +85,9 @@ class CompactorService:
     async def _round(self, shutdown: Shutdown) -> None:
         begun_ns = self._clock.monotonic_ns()
         prefix = self._settings.layout.processed_dir
-        partitions = await self._patience.disk(lambda: list(self._compactor.partitions(prefix)))
+        # The first round sees to what others left anywhere; later ones to what may be worth a merge.
+        at_least = self._settings.policy.merge.min_count if self._is_ready else 1
+        partitions = await self._patience.disk(lambda: self._compactor.partitions(prefix, at_least=at_least))
         await self._compact_all(partitions, shutdown)
         await shutdown.unless_hurried(self._patience.disk(self._retain))
         now_ns = self._clock.monotonic_ns()

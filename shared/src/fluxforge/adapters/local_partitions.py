@@ -66,8 +66,7 @@ class LocalPartitions(Partitions):
     @contextmanager
     @override
     def alone(self, partition: str) -> Iterator[bool]:
-        (self._base_dir / TMP).mkdir(parents=True, exist_ok=True)
-        with locked(self._base_dir / TMP / f"merge_{directory_id(partition)}.lock", wait=False) as is_ours:
+        with locked(self._store.lock_file(f"merge {partition}"), wait=False) as is_ours:
             yield is_ours
 
     @override

@@ -162,10 +162,14 @@ class LocalStore(Store):
     @contextlib.contextmanager
     def holding(self, prefix: str, *, shared: bool) -> Iterator[None]:
         """Hold the lock of a directory of objects: shared to move something in, alone to put another in its place."""
+        with locked(self.lock_file(prefix), shared=shared):
+            yield
+
+    def lock_file(self, name: str) -> Path:
+        """Return the file of a lock, in a directory that is never swept."""
         folder = self._base_dir / _LOCKS
         folder.mkdir(parents=True, exist_ok=True)  # nothing is lost with it
-        with locked(folder / f"{directory_id(prefix)}.lock", shared=shared):
-            yield
+        return folder / f"{directory_id(name)}.lock"
 
     def _leave(self, folder: Path) -> None:
         """Make durable that an object left a directory; one below `.tmp/` goes with its last object."""
