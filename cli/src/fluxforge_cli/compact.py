@@ -58,6 +58,9 @@ def compact(
     own = _own(settings, target_file_count, min_file_count)
     compactor, access = compactor_of(settings, own)
     prefix = _prefix(settings, path)
+    processed_dir = settings.storage.paths.processed_dir
+    if prefix != processed_dir and not prefix.startswith(f"{processed_dir}/"):
+        raise UsageError(f"compact: expected a path at or below {processed_dir!r}, was {path!r}")
     partitions = compactor.partitions(prefix)
     if not partitions:
         raise UsageError(f"compact: no Parquet file at or below {prefix!r}; `fluxforge segments` shows what there is")

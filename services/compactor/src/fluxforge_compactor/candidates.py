@@ -120,8 +120,10 @@ class Looker:
             lane = Lane.parse(footer.lane)
         except NameRefusedError:
             return False
-        layouts = (self.layout, self.layout.recomputation())
-        return any(self.raw.size(one.placed_key(lane, footer.segment)) is not None for one in layouts)
+        again = self.layout.recomputation()  # its parts are placed by marks of their own
+        is_again = self.raw.size(again.commit_key(lane, footer.segment)) is not None
+        layout = again if is_again else self.layout
+        return self.raw.size(layout.placed_key(lane, footer.segment)) is not None
 
 
 def _footer(name: str, metadata: pq.FileMetaData, schema: pa.Schema) -> Footer | Left:

@@ -21,11 +21,15 @@ _ATTEMPTS_MAX: Final = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Ages:
-    """How long things are kept, ns; None: for ever. `dead`: marks of segments that are in Parquet by now."""
+    """How long things are kept, ns; None: for ever. `dead`: marks of segments that are in Parquet by now.
+
+    `with_disabled`: raw data goes even where it holds records of a channel that is disabled, which stand nowhere else.
+    """
 
     raw: int | None
     quarantine: int | None
     dead: int | None
+    with_disabled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +95,12 @@ class Retention:
         commit = self._commit(manifest.lane, manifest.name)
         if commit is None or commit.dropped or commit.identity != manifest.identity:
             return False
-        return all(self._journals.holds(part) for part in commit.parts)
+        if commit.disabled_channels and not self._ages.with_disabled:
+            return False
+        try:
+            return all(self._journals.holds(part) for part in commit.parts)
+        except ManifestError:
+            return False
 
     def _commit(self, lane: Lane, segment: str) -> CommitRecord | None:
         newest = None

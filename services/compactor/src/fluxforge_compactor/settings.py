@@ -42,6 +42,7 @@ class CompactorSettings:
                 raw=_ns(settings.etl.raw_retention),
                 quarantine=_ns(settings.retention.quarantine),
                 dead=_ns(settings.retention.dead),
+                with_disabled=settings.etl.drop_disabled,
             ),
             interval_s=compaction.interval_seconds,
         )

@@ -16,6 +16,7 @@ from typing import Final
 
 from fluxforge.domain.commit import CommitRecord, Part
 from fluxforge.domain.errors import (
+    ManifestError,
     ObjectExistsError,
     ObjectNotFoundError,
     PermanentError,
@@ -191,7 +192,10 @@ class Attempts:
     def stand(self, commit: CommitRecord) -> bool:
         """Return whether every part of a commit stands in its place, by its size, or was merged from there."""
         journals = Journals(self.output)
-        return all(journals.holds(part) for part in commit.parts)
+        try:
+            return all(journals.holds(part) for part in commit.parts)
+        except ManifestError:
+            return False  # a journal that nobody can read says nothing
 
     def recomputed(self, commit: CommitRecord, lost: Sequence[Part], again: Sequence[Part]) -> CommitRecord:
         """Return the commit that supersedes one whose parts were lost: what stands stays, what is lost is made again.

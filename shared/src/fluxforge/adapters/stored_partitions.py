@@ -61,6 +61,7 @@ class StoredPartitions(Partitions):
         for file in claim.outputs:
             with suppress(ObjectExistsError):  # ours: nobody else makes this name
                 self._store.adopt(f"{claim.partition}/{file.name}", folder / file.name)
+        shutil.rmtree(folder)
 
     @override
     def stand(self, claim: Claim) -> bool:

@@ -1,6 +1,6 @@
 """Journals as they stand in a store: read, claimed and settled; every write is a new object, made by one alone."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fluxforge.domain.commit import Part
 from fluxforge.domain.errors import ObjectExistsError, ObjectNotFoundError
@@ -29,6 +29,8 @@ class Journals:
                 claim = Claim.from_json(self.store.read(key), what=key)
             except ObjectNotFoundError:
                 return found
+            if found and found[-1].settlement is None:  # it was settled since, or this claim would not stand
+                found[-1] = replace(found[-1], settlement=self._settlement(partition, n - 1))
             found.append(Entry(claim, self._settlement(partition, n)))
 
     def holds(self, part: Part) -> bool:
