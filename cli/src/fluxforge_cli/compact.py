@@ -106,9 +106,12 @@ def _compact_all(
     with Progress(console=console, transient=True) as progress:
         for partition in progress.track(partitions, description="merging"):
             try:
-                results.append(compactor.compact(partition))
+                result = compactor.compact(partition)
             except failing as error:
                 failures.append(str(error))
+            else:
+                results.append(result)
+                failures += map(str, result.failures)
     return results, failures
 
 

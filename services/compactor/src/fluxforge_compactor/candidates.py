@@ -13,7 +13,13 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fluxforge.domain.errors import NameRefusedError, ObjectNotFoundError
+from fluxforge.domain.errors import (
+    FileUnreadableError,
+    NameRefusedError,
+    ObjectNotFoundError,
+    PartitionChangedError,
+    StoreUnavailableError,
+)
 from fluxforge.domain.journal import is_output
 from fluxforge.domain.lane import Lane
 from fluxforge.domain.layout import Layout
@@ -103,15 +109,25 @@ class Looker:
                 return _footer(name, file.metadata, file.schema_arrow)
         except ObjectNotFoundError:
             return Left(name, "gone meanwhile")
-        except (pa.ArrowInvalid, OSError) as error:
+        except (pa.ArrowException, OSError, StoreUnavailableError) as error:
             return Left(name, f"cannot be read: {str(error).splitlines()[0]}")
 
     def open(self, partition: str, file: Candidate) -> pq.ParquetFile:
-        """Open a file of a partition: a small one is read at once, of another what is asked for."""
+        """Open a file of a partition: a small one is read at once, of another what is asked for.
+
+        Raises:
+            PartitionChangedError: It is gone.
+            FileUnreadableError: It is damaged.
+        """
         key = f"{partition}/{file.name}"
-        if file.size_bytes <= _WHOLE_BYTES_MAX:
-            return pq.ParquetFile(pa.BufferReader(self.output.read(key)))
-        return pq.ParquetFile(pa.PythonFile(StoredFile(self.output, key), mode="r"))
+        try:
+            if file.size_bytes <= _WHOLE_BYTES_MAX:
+                return pq.ParquetFile(pa.BufferReader(self.output.read(key)))
+            return pq.ParquetFile(pa.PythonFile(StoredFile(self.output, key), mode="r"))
+        except ObjectNotFoundError as error:
+            raise PartitionChangedError(partition, f"{file.name} is gone") from error
+        except (pa.ArrowException, OSError) as error:
+            raise FileUnreadableError(key, str(error).splitlines()[0]) from error
 
     def _is_placed(self, footer: Footer) -> bool:
         if footer.lane is None or footer.segment is None:
@@ -136,9 +152,11 @@ def _footer(name: str, metadata: pq.FileMetaData, schema: pa.Schema) -> Footer |
         return Left(name, "not written by FluxForge")
     if not metadata.num_rows:
         return Left(name, "it has no rows")
-    times = [
-        _times(metadata.row_group(group), schema.get_field_index("ts")) for group in range(metadata.num_row_groups)
-    ]
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    column = schema.get_field_index("ts")
+    if column < 0 or not all(_has_times(group, column) for group in groups):
+        return Left(name, "its footer does not say which times it holds")
+    times = [_times(group, column) for group in groups]
     shared = {key: value for key, value in sorted(ours.items()) if key not in _OF_PARTS}
     return Footer(
         rows=metadata.num_rows,
@@ -149,6 +167,11 @@ def _footer(name: str, metadata: pq.FileMetaData, schema: pa.Schema) -> Footer |
         segment=ours.get("fluxforge.segment"),
         metadata=shared,
     )
+
+
+def _has_times(group: pq.RowGroupMetaData, column: int) -> bool:
+    statistics = group.column(column).statistics
+    return statistics is not None and bool(statistics.has_min_max)
 
 
 def _times(group: pq.RowGroupMetaData, column: int) -> tuple[int, int]:

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from fluxforge.domain.errors import PartitionChangedError
+import pyarrow as pa
+
+from fluxforge.domain.errors import FileUnreadableError, PartitionChangedError, PermanentError
 from fluxforge.domain.journal import Claim, Entry, File, Settlement, is_output, live, output_name
 from fluxforge.domain.partition import key_columns
 from fluxforge.ports.clock import Clock
@@ -55,9 +57,11 @@ class Result:
     found: Found | None = None
     busy: bool = False
     quiet: bool = True
-    settled: int = 0
-    cleared: int = 0
+    is_pending: bool = False
+    """Whether something is to be cleared or settled later on."""
     merges: list[Merge] = field(default_factory=list)
+    failures: list[PermanentError] = field(default_factory=list)
+    """Why groups could not be merged; they stay as they are."""
 
     @property
     def left(self) -> Sequence[Left]:
@@ -95,10 +99,12 @@ class Compactor:
         """Read the times of all rows of a partition, as any reader has to; return the size of each file."""
         sizes = []
         for file in self._everything(partition):
-            with self._looker.open(partition, file) as opened:
-                for batch in opened.iter_batches(columns=["ts"]):
-                    del batch
-            sizes.append(file.size_bytes)
+            # What is damaged or gone meanwhile is no time to measure; a merge names it.
+            with contextlib.suppress(PartitionChangedError, FileUnreadableError, pa.ArrowException, OSError):
+                with self._looker.open(partition, file) as opened:
+                    for batch in opened.iter_batches(columns=["ts"]):
+                        del batch
+                sizes.append(file.size_bytes)
         return sizes
 
     def _everything(self, partition: str) -> Sequence[Candidate]:
@@ -112,14 +118,13 @@ class Compactor:
         """Merge what can be merged of a partition.
 
         Raises:
-            RowsDifferError: A merge would not hold exactly the rows of its parents.
             StoreUnavailableError: A store refused; a repeat goes on from where this ended.
             ManifestError: The journal of the partition cannot be read.
         """
         result = Result(partition)
         with self._partitions.alone(partition) as is_ours:
             if not is_ours:
-                result.busy = True
+                result.busy = result.is_pending = True
                 return result
             entries = self._settled(partition, result)
             self._partitions.sweep(partition, {entry.claim.token for entry in entries})
@@ -128,8 +133,12 @@ class Compactor:
             self._clear(partition, entries, result)
             self._look(result, entries)
             with contextlib.suppress(PartitionChangedError):  # the next round sees what there is now
-                for n, group in enumerate(self._groups(result), start=len(entries) + 1):
-                    result.merges.append(self._merge(partition, n, group))
+                for group in self._groups(result):
+                    try:
+                        result.merges.append(self._merge(partition, len(entries) + len(result.merges) + 1, group))
+                    except PermanentError as error:
+                        result.failures.append(error)
+        result.is_pending |= bool(result.merges)
         return result
 
     def _settled(self, partition: str, result: Result) -> list[Entry]:
@@ -141,11 +150,12 @@ class Compactor:
             merged = self._partitions.stand(entry.claim)
             age_ns = self._clock.wall_ns() - entry.claim.created_ns
             if not merged and not self._partitions.are_ours_alone and age_ns < _CLAIM_STALE_NS:
-                result.busy = True
+                result.busy = result.is_pending = True
                 continue
+            if merged:
+                self._partitions.finish(entry.claim)
             settlement = self._journals.settle(entry.claim, Settlement(merged, self._clock.wall_ns()))
             entries[position] = Entry(entry.claim, settlement)
-            result.settled += 1
         return entries
 
     def _clear(self, partition: str, entries: Sequence[Entry], result: Result) -> None:
@@ -157,7 +167,8 @@ class Compactor:
             age_ns = self._clock.wall_ns() - entry.settlement.created_ns
             if not entry.settlement.merged or age_ns >= self._policy.grace_ns:
                 self._partitions.clear(entry.claim, merged=entry.settlement.merged, listed=listed)
-                result.cleared += 1
+            else:
+                result.is_pending = True
 
     def _look(self, result: Result, entries: Sequence[Entry]) -> None:
         names = self._looker.listed(result.partition)
@@ -186,7 +197,10 @@ class Compactor:
         if isinstance(footer, Left):
             raise PartitionChangedError(partition, f"{footer.name}: {footer.reason}")
         output = write_output(
-            [Sorted(file.first_us, partial(self._looker.open, partition, file)) for file in group],
+            [
+                Sorted(f"{partition}/{file.name}", file.first_us, partial(self._looker.open, partition, file))
+                for file in group
+            ],
             folder / output_name(token, 1),
             partition=partition,
             rows=sum(file.rows for file in group),

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from fluxforge.domain.errors import FileUnreadableError
 from fluxforge.runtime.parquet import ROW_ORDER
 
 _I64 = npt.NDArray[np.int64]
@@ -26,23 +27,28 @@ _TIME: Final = "ts"
 class Sorted:
     """A file to merge, in the order of the datasets. `first_us`: its first `ts`, us UTC; it is opened when due."""
 
+    key: str
     first_us: int
     open: Callable[[], pq.ParquetFile]
 
 
 def merged(files: Iterable[Sorted]) -> Iterator[pa.Table]:
-    """Yield the rows of all files in the order of the datasets; all have the same columns."""
+    """Yield the rows of all files in the order of the datasets; all have the same columns.
+
+    Raises:
+        FileUnreadableError: One is damaged.
+    """
     due = deque(sorted(files, key=lambda file: file.first_us))
     at_hand: list[_Source] = []
     while due or at_hand:
         if not at_hand:
-            at_hand.append(_Source(due.popleft().open()))
+            at_hand.append(_Source(due.popleft()))
         bound = _bound(due, at_hand)
         pieces = [piece for source in at_hand if (piece := source.take_before(bound)).num_rows]
         if pieces:
             yield in_order(pa.concat_tables(pieces).unify_dictionaries()) if len(pieces) > 1 else pieces[0]
         elif due and due[0].first_us == bound:
-            at_hand.append(_Source(due.popleft().open()))
+            at_hand.append(_Source(due.popleft()))
         else:  # all that is at hand of some file is of one moment, of which more may come
             for source in at_hand:
                 if source.last_us == bound:
@@ -75,10 +81,11 @@ def plain(schema: pa.Schema) -> pa.Schema:
 class _Source:
     """One open file: the rows that were read and not taken yet."""
 
-    __slots__ = ("_file", "_group", "_held")
+    __slots__ = ("_file", "_group", "_held", "_key")
 
-    def __init__(self, file: pq.ParquetFile) -> None:
-        self._file = file
+    def __init__(self, of: Sorted) -> None:
+        self._key = of.key
+        self._file = file = of.open()
         self._group = 0
         self._held: pa.Table = file.schema_arrow.empty_table()
         self.fill()
@@ -104,7 +111,10 @@ class _Source:
     def read_on(self) -> None:
         """Hold one row group more, if there is one."""
         if not self.is_exhausted:
-            group = self._file.read_row_group(self._group)
+            try:
+                group = self._file.read_row_group(self._group)
+            except (pa.ArrowException, OSError) as error:
+                raise FileUnreadableError(self._key, str(error).splitlines()[0]) from error
             self._group += 1
             self._held = pa.concat_tables([self._held, group]) if self._held.num_rows else group
 

@@ -89,7 +89,8 @@ class CompactorService:
         at_least = self._settings.policy.merge.min_count if self._is_ready else 1
         partitions = await self._patience.disk(lambda: self._compactor.partitions(prefix, at_least=at_least))
         await self._compact_all(partitions, shutdown)
-        await shutdown.unless_hurried(self._patience.disk(self._retain))
+        if not shutdown.requested:
+            await shutdown.unless_hurried(self._patience.disk(self._retain))
         now_ns = self._clock.monotonic_ns()
         self._events.round_ended(partitions=len(partitions), duration_s=(now_ns - begun_ns) / _NS)
         self._round_due_ns = now_ns + int(self._settings.interval_s * _NS)
@@ -102,8 +103,9 @@ class CompactorService:
 
     async def _compact_all(self, partitions: Sequence[str], shutdown: Shutdown) -> None:
         for partition in partitions:
-            if not shutdown.requested:
-                await shutdown.unless_hurried(self._compact(partition))
+            for due in (partition, *self._due()):  # a long round must not keep what is to be cleared
+                if not shutdown.requested:
+                    await shutdown.unless_hurried(self._compact(due))
 
     async def _compact(self, partition: str) -> None:
         try:
@@ -112,7 +114,9 @@ class CompactorService:
             self._events.partition_failed(partition, error)
             return
         self._events.partition_compacted(result)
-        if result.merges:  # what was merged is cleared when its grace is over
+        for failure in result.failures:
+            self._events.partition_failed(partition, failure)
+        if result.is_pending:  # what was merged is cleared when its grace is over
             self._due_ns[partition] = self._clock.monotonic_ns() + self._settings.policy.grace_ns + _SLACK_NS
 
     def _due(self) -> list[str]:

@@ -85,13 +85,28 @@ class LocalPartitions(Partitions):
             parents = {file.name for file in claim.parents}
             _link_others(place, folder, parents)
             shutil.copymode(place, folder)
+            owner = place.stat()
+            if (owner.st_uid, owner.st_gid) != (os.getuid(), os.getgid()):
+                os.chown(folder, owner.st_uid, owner.st_gid)  # else its writers could not write there any more
             fsync_directory(folder)
             if not exchange(folder, place):
                 raise ConfigurationError(f"partition {claim.partition!r}: directories cannot change places here")
-            # What was put there by hand in the very moment, by somebody who knows of no lock.
-            _link_others(folder, place, parents)
-            for changed in (place, place.parent, folder.parent):
-                fsync_directory(changed)
+            self._complete(claim, folder)
+
+    @override
+    def finish(self, claim: Claim) -> None:
+        folder = self._home(claim.partition, claim.token) / "new"
+        with refusals("finish", claim.partition), self._store.holding(claim.partition, shared=False):
+            if folder.is_dir():
+                self._complete(claim, folder)
+
+    def _complete(self, claim: Claim, folder: Path) -> None:
+        """Bring an exchange to disk; `folder` is the old directory now."""
+        place = self._base_dir / claim.partition
+        # What was put there by hand in the very moment, by somebody who knows of no lock.
+        _link_others(folder, place, {file.name for file in claim.parents})
+        for changed in (place, place.parent, folder.parent):
+            fsync_directory(changed)
 
     @override
     def stand(self, claim: Claim) -> bool:
@@ -135,7 +150,10 @@ def _link_others(source: Path, goal: Path, parents: Collection[str]) -> None:
     """Let every file but the parents stand in the other directory, too."""
     for entry in os.scandir(source):
         if entry.name not in parents and not (goal / entry.name).exists():
-            os.link(entry.path, goal / entry.name)
+            if entry.is_dir():
+                Path(entry).rename(goal / entry.name)
+            else:
+                os.link(entry.path, goal / entry.name)
 
 
 def _kind_of_mount(path: Path) -> str | None:

@@ -13,7 +13,7 @@ import secrets
 import shutil
 import stat
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from typing_extensions import override
@@ -137,9 +137,10 @@ class LocalStore(Store):
         with refusals("move", key):
             if not source.is_file():
                 raise ObjectNotFoundError(key)
-            with self.holding(
-                target.rpartition("/")[0], shared=True
-            ):  # else it might enter a directory that is replaced
+            # Without the locks it might enter a directory that is being replaced, or one in it.
+            with contextlib.ExitStack() as held:
+                for folder in PurePosixPath(target).parents[:-2]:
+                    held.enter_context(self.holding(str(folder), shared=True))
                 self._make_directory(goal.parent)
                 try:
                     rename_new(source, goal)

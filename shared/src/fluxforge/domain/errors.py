@@ -138,6 +138,14 @@ class PartitionChangedError(TransientError):
         self.partition = partition
 
 
+class FileUnreadableError(PermanentError):
+    """A file of a dataset that is damaged, or that nobody may read; it stays as it is."""
+
+    def __init__(self, key: str, why: str) -> None:
+        super().__init__(f"file {key!r} cannot be read: {why}; it stays as it is")
+        self.key = key
+
+
 class BusNotDurableError(ConfigurationError):
     """A bus that acknowledges before it syncs, where the configuration does not accept that."""
 

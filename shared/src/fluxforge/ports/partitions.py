@@ -51,6 +51,10 @@ class Partitions(Protocol):
         """Return whether all outputs of a claim stand in their place."""
         ...
 
+    def finish(self, claim: Claim) -> None:
+        """Complete, durably, a replacement whose outputs stand and of which its maker may have died. Hold `alone`."""
+        ...
+
     def clear(self, claim: Claim, *, merged: bool, listed: Collection[str]) -> None:
         """Delete what a settled claim left: its parents, or, where it was abandoned, its outputs.
 
