@@ -22,11 +22,11 @@ import pyarrow as pa
 from fluxforge.adapters.local_partitions import LocalPartitions
 from fluxforge.adapters.local_store import LocalStore
 from fluxforge.adapters.system_clock import SystemClock
+from fluxforge.dataset.rewrite.candidates import Looker
 from fluxforge.domain.lane import Lane
 from fluxforge.domain.layout import Layout
 from fluxforge.domain.partition import part_name
 from fluxforge.runtime.parquet import open_writer
-from fluxforge_compactor.candidates import Looker
 from fluxforge_compactor.compact import Compactor, Policy
 from fluxforge_compactor.plan import MergePolicy
 

@@ -15,13 +15,15 @@ from fluxforge.adapters.local_partitions import LocalPartitions
 from fluxforge.adapters.local_store import LocalStore
 from fluxforge.adapters.memory.clock import ManualClock
 from fluxforge.adapters.stored_partitions import StoredPartitions
+from fluxforge.dataset.rewrite.candidates import Looker
+from fluxforge.dataset.rewrite.rewriter import Rewriter
 from fluxforge.domain.journal import live
 from fluxforge.domain.lane import Lane
 from fluxforge.domain.layout import Layout
 from fluxforge.domain.partition import part_name
+from fluxforge.ports.partitions import Partitions
 from fluxforge.runtime.journals import Journals
 from fluxforge.runtime.parquet import open_writer
-from fluxforge_compactor.candidates import Looker
 from fluxforge_compactor.compact import Compactor, Policy
 from fluxforge_compactor.plan import MergePolicy
 from fluxforge_etl_worker.schemas import TRADES
@@ -146,14 +148,21 @@ class World:
         self.expected.update(map(str, table.to_pylist()))
         return name
 
-    def compactor(self, points: Points | None = None, *, grace_s: int = GRACE_S) -> Compactor:
-        """Return a new process' compactor."""
-        output = CrashingStore(self.folder / "out", points or Points())
-        scratch = self.folder / "scratch"
-        partitions = LocalPartitions(output) if self.kind == "local" else StoredPartitions(output, scratch)
-        partitions.probe()
+    def compactor(self, points: Points | None = None, *, grace_s: int = GRACE_S, scratch: str = "scratch") -> Compactor:
+        """Return a new process' compactor; one of another machine has another scratch."""
         policy = Policy(MergePolicy(2, 1, 10**9), 900 * S_NS, grace_s * S_NS, "zstd")
-        return Compactor(Looker(self.raw, output, Layout()), partitions, policy, self.clock)
+        return Compactor(*self._access(points or Points(), scratch), policy, self.clock)
+
+    def rewriter(self, points: Points | None = None, *, scratch: str = "scratch") -> Rewriter:
+        """Return what rewrites partitions for a new process."""
+        return Rewriter(*self._access(points or Points(), scratch), self.clock, compression="zstd", software="test")
+
+    def _access(self, points: Points, scratch: str) -> tuple[Looker, Partitions]:
+        output = CrashingStore(self.folder / "out", points)
+        local = self.kind == "local"
+        partitions = LocalPartitions(output) if local else StoredPartitions(output, self.folder / scratch)
+        partitions.probe()
+        return Looker(self.raw, output, Layout()), partitions
 
     def names(self) -> list[str]:
         """Return the files a reader reads: of a directory all, else those that the journal says."""

@@ -1,34 +1,24 @@
-"""Compaction of one partition: settle what was begun, clear what is over, merge what can be; safe to kill anywhere.
-
-A merge writes its outputs aside and checks them, claims, lets them take their parents' place, and settles. Whoever
-comes after a death in between finds the claim, and settles it by what stands.
-"""
+"""Compaction of one partition: settle what was begun, clear what is over, merge what can be; safe to kill anywhere."""
 
 import contextlib
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from importlib.metadata import version
 from typing import Final
 
 import pyarrow as pa
 
+from fluxforge.dataset.rewrite.candidates import Candidate, Footer, Found, Left, Looker
+from fluxforge.dataset.rewrite.rewriter import Rewriter
 from fluxforge.domain.errors import FileUnreadableError, PartitionChangedError, PermanentError
-from fluxforge.domain.journal import Claim, Entry, File, Settlement, is_output, live, output_name
-from fluxforge.domain.partition import key_columns
+from fluxforge.domain.journal import Entry, File, is_output
 from fluxforge.ports.clock import Clock
 from fluxforge.ports.partitions import Partitions
 from fluxforge.ports.store import Store
-from fluxforge.runtime.journals import Journals
-from fluxforge_compactor.candidates import Footer, Found, Left, Looker
-from fluxforge_compactor.merge import Sorted
-from fluxforge_compactor.output import SOFTWARE, write_output
-from fluxforge_compactor.plan import Candidate, MergePolicy, plan
+from fluxforge_compactor.plan import MergePolicy, plan
 
-_NS: Final = 1_000_000_000
+_SOFTWARE: Final = f"fluxforge-compactor {version('fluxforge-compactor')}"
 _US: Final = 1_000
-_CLAIM_STALE_NS: Final = 900 * _NS
-"""A claim of another machine that is older is abandoned; one that lives on then loses its work, and nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +64,9 @@ class Compactor:
 
     def __init__(self, looker: Looker, partitions: Partitions, policy: Policy, clock: Clock) -> None:
         self._looker = looker
-        self._partitions = partitions
         self._policy = policy
         self._clock = clock
-        self._journals = Journals(looker.output)
+        self._rewriter = Rewriter(looker, partitions, clock, compression=policy.compression, software=_SOFTWARE)
 
     @property
     def output(self) -> Store:
@@ -91,7 +80,7 @@ class Compactor:
     def preview(self, partition: str) -> Result:
         """Return what `compact` would merge now; nothing is changed."""
         result = Result(partition)
-        self._look(result, self._journals.entries(partition))
+        self._look(result, self._rewriter.journals.entries(partition))
         result.merges = [Merge(group) for group in self._groups(result)]
         return result
 
@@ -108,11 +97,7 @@ class Compactor:
         return sizes
 
     def _everything(self, partition: str) -> Sequence[Candidate]:
-        names = self._looker.listed(partition)
-        if not self._partitions.are_ours_alone:
-            names = live(names, self._journals.entries(partition))
-        found = self._looker.look(partition, names)
-        return found.candidates
+        return self._rewriter.found(partition, self._rewriter.journals.entries(partition)).candidates
 
     def compact(self, partition: str) -> Result:
         """Merge what can be merged of a partition.
@@ -122,58 +107,28 @@ class Compactor:
             ManifestError: The journal of the partition cannot be read.
         """
         result = Result(partition)
-        with self._partitions.alone(partition) as is_ours:
+        with self._rewriter.alone(partition) as is_ours:
             if not is_ours:
                 result.busy = result.is_pending = True
                 return result
-            entries = self._settled(partition, result)
-            self._partitions.sweep(partition, {entry.claim.token for entry in entries})
+            entries, result.busy = self._rewriter.settled(partition)
             if result.busy:
+                result.is_pending = True
                 return result
-            self._clear(partition, entries, result)
+            result.is_pending = self._rewriter.clear(partition, entries, grace_ns=self._policy.grace_ns)
             self._look(result, entries)
             with contextlib.suppress(PartitionChangedError):  # the next round sees what there is now
                 for group in self._groups(result):
                     try:
-                        result.merges.append(self._merge(partition, len(entries) + len(result.merges) + 1, group))
+                        n = len(entries) + len(result.merges) + 1
+                        result.merges.append(Merge(group, self._rewriter.rewrite(partition, n, group)))
                     except PermanentError as error:
                         result.failures.append(error)
         result.is_pending |= bool(result.merges)
         return result
 
-    def _settled(self, partition: str, result: Result) -> list[Entry]:
-        """Return the journal with every claim settled that can be."""
-        entries = self._journals.entries(partition)
-        for position, entry in enumerate(entries):
-            if entry.settlement is not None:
-                continue
-            merged = self._partitions.stand(entry.claim)
-            age_ns = self._clock.wall_ns() - entry.claim.created_ns
-            if not merged and not self._partitions.are_ours_alone and age_ns < _CLAIM_STALE_NS:
-                result.busy = result.is_pending = True
-                continue
-            if merged:
-                self._partitions.finish(entry.claim)
-            settlement = self._journals.settle(entry.claim, Settlement(merged, self._clock.wall_ns()))
-            entries[position] = Entry(entry.claim, settlement)
-        return entries
-
-    def _clear(self, partition: str, entries: Sequence[Entry], result: Result) -> None:
-        """Delete what settled claims left, once nobody reads it any more."""
-        listed = self._looker.listed(partition)
-        for entry in entries:
-            if entry.settlement is None:
-                continue
-            age_ns = self._clock.wall_ns() - entry.settlement.created_ns
-            if not entry.settlement.merged or age_ns >= self._policy.grace_ns:
-                self._partitions.clear(entry.claim, merged=entry.settlement.merged, listed=listed)
-            else:
-                result.is_pending = True
-
     def _look(self, result: Result, entries: Sequence[Entry]) -> None:
-        names = self._looker.listed(result.partition)
-        if not self._partitions.are_ours_alone:
-            names = live(names, entries)
+        names = self._rewriter.names(result.partition, entries)
         parts = sorted(name for name in names if not is_output(name))
         if parts and not self._is_quiet(self._looker.footer(result.partition, parts[-1])):
             result.quiet = False  # its newest part says so: no need to look at the others
@@ -189,38 +144,3 @@ class Compactor:
         if result.found is None or not result.quiet:
             return []
         return plan(result.found.candidates, self._policy.merge)
-
-    def _merge(self, partition: str, n: int, group: Sequence[Candidate]) -> Merge:
-        token = secrets.token_hex(6)
-        folder = self._partitions.folder(partition, token)
-        footer = self._looker.footer(partition, group[0].name)
-        if isinstance(footer, Left):
-            raise PartitionChangedError(partition, f"{footer.name}: {footer.reason}")
-        output = write_output(
-            [
-                Sorted(f"{partition}/{file.name}", file.first_us, partial(self._looker.open, partition, file))
-                for file in group
-            ],
-            folder / output_name(token, 1),
-            partition=partition,
-            rows=sum(file.rows for file in group),
-            keys=key_columns(footer.metadata["fluxforge.dataset"]),
-            compression=self._policy.compression,
-            metadata={**footer.metadata, "fluxforge.merged": str(len(group))},
-        )
-        claim = Claim(
-            partition=partition,
-            n=n,
-            token=token,
-            parents=tuple(File(file.name, file.rows, file.size_bytes) for file in group),
-            outputs=(output,),
-            created_ns=self._clock.wall_ns(),
-            software=SOFTWARE,
-        )
-        if not self._journals.claim(claim):
-            raise PartitionChangedError(partition, f"claim {n} is another compactor's")
-        self._partitions.replace(claim, folder)
-        settlement = self._journals.settle(claim, Settlement(merged=True, created_ns=self._clock.wall_ns()))
-        if not settlement.merged:
-            raise PartitionChangedError(partition, f"claim {n} was abandoned by another compactor")
-        return Merge(tuple(group), output)

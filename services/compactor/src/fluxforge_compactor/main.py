@@ -11,13 +11,13 @@ from prometheus_client import CollectorRegistry
 from fluxforge.adapters.jetstream import BusOptions, connect
 from fluxforge.adapters.stores import open_partitions, open_store
 from fluxforge.adapters.system_clock import SystemClock
+from fluxforge.dataset.rewrite.candidates import Looker
 from fluxforge.domain.errors import FluxForgeError
 from fluxforge.ports.partitions import Partitions
 from fluxforge.runtime import lifecycle, logs, telemetry
 from fluxforge.runtime.notices import BusNotices, give_notice
 from fluxforge.runtime.patience import Patience
 from fluxforge.runtime.settings import Settings, load
-from fluxforge_compactor.candidates import Looker
 from fluxforge_compactor.compact import Compactor
 from fluxforge_compactor.events import CompactorEvents
 from fluxforge_compactor.service import CompactorService

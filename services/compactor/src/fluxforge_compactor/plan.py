@@ -7,20 +7,7 @@ file that has its size already is left alone. A plan for what a plan has made is
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A file that may be merged: placed for good, or itself merged. Times are `ts` of its rows, us UTC.
-
-    Only files of one `kind` (columns, dataset, versions) may become one.
-    """
-
-    name: str
-    size_bytes: int
-    rows: int
-    first_us: int
-    last_us: int = 0
-    kind: str = ""
+from fluxforge.dataset.rewrite.candidates import Candidate
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import secrets
 import shutil
 import sys
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -107,10 +107,15 @@ class LocalPartitions(Partitions):
         _link_others(folder, place, {file.name for file in claim.parents})
         for changed in (place, place.parent, folder.parent):
             fsync_directory(changed)
+        if claim.output is None:
+            with suppress(OSError):  # others stand there
+                place.rmdir()
 
     @override
     def stand(self, claim: Claim) -> bool:
-        return all(self._size(claim.partition, file.name) == file.size_bytes for file in claim.outputs)
+        if claim.output is None:
+            return all(self._size(claim.partition, file.name) is None for file in claim.parents)
+        return self._size(claim.partition, claim.output.name) == claim.output.size_bytes
 
     @override
     def clear(self, claim: Claim, *, merged: bool, listed: Collection[str]) -> None:

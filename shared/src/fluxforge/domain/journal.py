@@ -1,7 +1,8 @@
 """The journal of a partition: which of its files were merged into which, numbered from 1; nothing in it ever changes.
 
 A merge is claimed before its outputs stand, and settled once: merged, or abandoned. A claim that is not settled may
-become either, by anybody, at any time, for its outputs and its parents hold the same rows.
+become either, by anybody, at any time: its outputs and its parents hold the same rows, or those before and after an
+edit that nobody was told of yet.
 """
 
 from collections.abc import Collection, Iterable
@@ -28,9 +29,10 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One merge: `parents` become `outputs`, row for row. `partition`: the key prefix of both.
+    """One merge: `parents` become one output, row for row. `partition`: the key prefix of both.
 
-    `token` is random, of this merge alone, and stands in the names of its outputs.
+    `reason`: why rows were changed on the way; None: they were not. An edit may leave no row, and no output.
+    `token` is random, of this merge alone, and stands in the name of its output.
     """
 
     partition: str
@@ -40,11 +42,17 @@ class Claim:
     outputs: tuple[File, ...]
     created_ns: int
     software: str
+    reason: str | None = None
     v: int = JOURNAL_VERSION
 
     @property
+    def output(self) -> File | None:
+        """What the parents became; None: nothing was left of them."""
+        return self.outputs[0] if self.outputs else None
+
+    @property
     def rows(self) -> int:
-        """How many rows are merged."""
+        """How many rows the output has."""
         return sum(file.rows for file in self.outputs)
 
     def to_json(self) -> bytes:
@@ -56,7 +64,7 @@ class Claim:
         """Return the claim of its JSON.
 
         Raises:
-            ManifestError: Unreadable, of an unknown version, or one whose outputs have not the rows of its parents.
+            ManifestError: Unreadable, of an unknown version, or a merge whose output has not the rows of its parents.
         """
         raw = _read(text, what)
         try:
@@ -65,7 +73,9 @@ class Claim:
         except (AttributeError, KeyError, TypeError) as error:
             raise ManifestError(what, f"unreadable: {error}") from error
         merged = sum(file.rows for file in claim.parents)
-        if merged != claim.rows:
+        if len(claim.outputs) > 1 or not (claim.outputs or claim.reason):
+            raise ManifestError(what, f"expected one output, was {len(claim.outputs)}")
+        if claim.reason is None and merged != claim.rows:
             raise ManifestError(what, f"expected outputs of {merged} rows, was {claim.rows}")
         return claim
 

@@ -48,7 +48,7 @@ class Partitions(Protocol):
         ...
 
     def stand(self, claim: Claim) -> bool:
-        """Return whether all outputs of a claim stand in their place."""
+        """Return whether the output of a claim stands in its place; where it has none, whether no parent does."""
         ...
 
     def finish(self, claim: Claim) -> None:

@@ -34,17 +34,18 @@ class Journals:
             found.append(Entry(claim, self._settlement(partition, n)))
 
     def holds(self, part: Part) -> bool:
-        """Return whether a committed part stands in its place, or what it was merged into does, by their sizes."""
+        """Return whether a committed part stands in its place, or what became of it does, by their sizes."""
         partition, _, name = part.final_key.rpartition("/")
         size_bytes, merged = part.size_bytes, None
         while self.store.size(f"{partition}/{name}") != size_bytes:
             if merged is None:
                 merged = [entry.claim for entry in self.entries(partition) if entry.is_merged]
-            outputs = [claim.outputs for claim in merged if any(file.name == name for file in claim.parents)]
-            if not outputs:
+            claim = next((one for one in merged if any(file.name == name for file in one.parents)), None)
+            if claim is None:
                 return False
-            (output,) = outputs[0]
-            name, size_bytes = output.name, output.size_bytes
+            if claim.output is None:
+                return True  # its rows were removed on purpose
+            name, size_bytes = claim.output.name, claim.output.size_bytes
         return True
 
     def claim(self, claim: Claim) -> bool:

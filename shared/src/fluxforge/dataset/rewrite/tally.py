@@ -12,8 +12,8 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from fluxforge.dataset.rewrite.merge import plain
 from fluxforge.domain.record import FILE_BOOT
-from fluxforge_compactor.merge import plain
 
 _SEED: Final = 0x5EED
 _BOOT: Final = "boot"

@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluxforge_compactor.merge import Sorted, in_order, merged
-from fluxforge_compactor.tally import Tally
+from fluxforge.dataset.rewrite.merge import Sorted, in_order, merged
+from fluxforge.dataset.rewrite.tally import Tally
 
 KEYS = ("boot", "seq", "idx")
 ORDER = ["ts", "capture_ns", "seq", "idx", "symbol"]
@@ -38,7 +38,7 @@ def table(found: Sequence[Row]) -> pa.Table:
 def file(found: Sequence[Row], group_rows: int = 3) -> Sorted:
     body = io.BytesIO()
     pq.write_table(table(found), body, row_group_size=group_rows)
-    return Sorted(min(moment for moment, _, _ in found), lambda: pq.ParquetFile(body))
+    return Sorted("part", min(moment for moment, _, _ in found), lambda: pq.ParquetFile(body))
 
 
 def tally(tables: Sequence[pa.Table]) -> Tally:
@@ -83,7 +83,7 @@ def test_files_that_follow_one_another_are_opened_one_by_one_and_pass_as_they_ar
             opened.append(whole.first_us)
             return whole.open()
 
-        return Sorted(whole.first_us, open_it)
+        return Sorted(whole.key, whole.first_us, open_it)
 
     files = [noted(file([(moment, 1, "a") for moment in range(first, first + 4)], 2)) for first in (8, 0, 4)]
     slices = merged(files)

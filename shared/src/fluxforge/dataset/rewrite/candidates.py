@@ -1,4 +1,4 @@
-"""Candidates: what stands in a partition, and which of it may be merged.
+"""Candidates: what stands in a partition, and which of it may be rewritten.
 
 A part may be when all parts of its segment stand in their places for good: until then a worker may still look for it.
 Whatever is no part of ours, or cannot be read, stays as it is and is named.
@@ -25,7 +25,6 @@ from fluxforge.domain.lane import Lane
 from fluxforge.domain.layout import Layout
 from fluxforge.ports.store import Store
 from fluxforge.runtime.stored_file import StoredFile
-from fluxforge_compactor.plan import Candidate
 
 SUFFIX: Final = ".parquet"
 _META: Final = "fluxforge."
@@ -34,8 +33,23 @@ _OF_PARTS: Final = frozenset({"fluxforge.lane", "fluxforge.segment", "fluxforge.
 
 
 @dataclass(frozen=True, slots=True)
+class Candidate:
+    """A file that may be merged: placed for good, or itself merged. Times are `ts` of its rows, us UTC.
+
+    Only files of one `kind` (columns, dataset, versions) may become one.
+    """
+
+    name: str
+    size_bytes: int
+    rows: int
+    first_us: int
+    last_us: int = 0
+    kind: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Left:
-    """A file that is not merged, and why."""
+    """A file that is not rewritten, and why."""
 
     name: str
     reason: str

@@ -1,84 +1,95 @@
-"""The output of a merge: written, brought to disk, and read again to see that it holds exactly the rows it should."""
+"""Outputs: written, brought to disk, and read again to see that they hold exactly the rows they should."""
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from importlib.metadata import version
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fluxforge.dataset.rewrite.merge import Sorted, merged
+from fluxforge.dataset.rewrite.tally import Tally
 from fluxforge.domain.errors import DurabilityError, PermanentError, StoreUnavailableError
 from fluxforge.domain.journal import File
 from fluxforge.runtime.parquet import ROW_GROUP_BYTES, ROW_GROUP_ROWS, open_writer
-from fluxforge_compactor.merge import Sorted, merged
-from fluxforge_compactor.tally import Tally
 
-SOFTWARE: Final = f"fluxforge-compactor {version('fluxforge-compactor')}"
+Change = Callable[[pa.Table], pa.Table]
+"""What becomes of rows on their way, which stay in their order: what goes in stands in one piece and in its order."""
 
 
 class RowsDifferError(PermanentError):
-    """A merge whose rows are not those of its parents, or of which a key stands twice; nothing was changed."""
+    """Rows that are not those that were read; nothing was changed."""
 
     def __init__(self, partition: str, what: str) -> None:
-        super().__init__(f"partition {partition!r}: {what}; nothing was merged, and every file stays as it is")
+        super().__init__(f"partition {partition!r}: {what}; nothing was changed, and every file stays as it is")
         self.partition = partition
 
 
-def write_output(
-    files: Iterable[Sorted],
-    path: Path,
-    *,
-    partition: str,
-    rows: int,
-    keys: Sequence[str],
-    compression: str,
-    metadata: Mapping[str, str],
-) -> File:
-    """Merge files into a new one at `path`, fsynced, and return what it is.
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What is to be written, and how. `metadata`: of the file, beside how many rows it has."""
+
+    partition: str
+    path: Path
+    keys: Sequence[str]
+    compression: str
+    metadata: Mapping[str, str]
+
+
+def write_output(files: Iterable[Sorted], output: Output, *, rows: int, change: Change | None = None) -> File | None:
+    """Merge files into a new one, fsynced, and return what it is; None: no row was left, and nothing written.
 
     `rows`: how many the files have by their footers.
 
     Raises:
-        RowsDifferError: A key stands twice, or what was written is not what was read.
+        RowsDifferError: A key stands twice, or what was read or written is not what it should be.
         StoreUnavailableError: The disk refused.
         DurabilityError: The fsync failed.
     """
+    path = output.path
     try:
-        read = _write(
-            files, path, keys=keys, compression=compression, metadata={**metadata, "fluxforge.rows": str(rows)}
-        )
-        if read.repeated:
-            raise RowsDifferError(partition, f"{read.repeated} rows have the key {', '.join(keys)} of another")
+        read, kept = _write(files, output, change)
+        if read.rows != rows:
+            raise RowsDifferError(output.partition, f"its files say {rows} rows, {read.rows} were read")
+        if kept.repeated:
+            keys = ", ".join(output.keys)
+            raise RowsDifferError(output.partition, f"{kept.repeated} rows have the key {keys} of another")
+        if not path.exists():
+            return None
         written = _count(path)
-        if written.rows != rows or not written.agrees(read):
-            raise RowsDifferError(partition, f"expected {rows} rows, {read.rows} were read and {written.rows} written")
+        if not written.agrees(kept):
+            raise RowsDifferError(output.partition, f"{kept.rows} rows were to be written, {written.rows} were")
         size_bytes = _sync(path)
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise StoreUnavailableError("merge", str(path), error.strerror or str(error)) from error
-    return File(path.name, rows, size_bytes, sha256)
+        raise StoreUnavailableError("write", str(path), error.strerror or str(error)) from error
+    return File(path.name, written.rows, size_bytes, sha256)
 
 
-def _write(
-    files: Iterable[Sorted], path: Path, *, keys: Sequence[str], compression: str, metadata: Mapping[str, str]
-) -> Tally:
-    tally, output = Tally(keys), _Output(path, compression)
+def _write(files: Iterable[Sorted], output: Output, change: Change | None) -> tuple[Tally, Tally]:
+    """Return what was read and what was to be written, the same where nothing changes."""
+    kept = Tally(output.keys)
+    read = kept if change is None else Tally()
+    waiting = _Waiting(output.path, output.compression)
     try:
         for table in merged(files):
-            tally.add(table)
-            output.append(table)
-        output.finish(metadata)
+            changed = table if change is None else change(table)
+            if change is not None:
+                read.rows += table.num_rows
+            if changed.num_rows:
+                kept.add(changed)
+                waiting.append(changed)
+        waiting.finish({**output.metadata, "fluxforge.rows": str(kept.rows)})
     finally:
-        output.close()
-    return tally
+        waiting.close()
+    return read, kept
 
 
-class _Output:
+class _Waiting:
     """A file on its way: rows wait for a row group's worth, which a thread then writes beside what is read next."""
 
     def __init__(self, path: Path, compression: str) -> None:
