@@ -195,10 +195,12 @@ class Datasets:
 
     def _keys(self, source: str, dataset: str, selection: Selection) -> Iterator[str]:
         root = dataset_root(self._processed_dir, source, dataset)
-        for key in live_keys(self._store, root, follows_journal=self._follows_journal):
-            directories = key.removeprefix(f"{root}/").split("/")[:-1]
-            if all("=" in directory for directory in directories) and selection.may_hold(directories):
-                yield key
+
+        def is_wanted(partition: str) -> bool:
+            directories = partition.removeprefix(root).strip("/").split("/")
+            return all("=" in name for name in directories if name) and selection.may_hold(directories)
+
+        return live_keys(self._store, root, follows_journal=self._follows_journal, wanted=is_wanted)
 
     def _frame(self, keys: Sequence[str]) -> pl.LazyFrame:
         paths = [f"{self._url}/{key}" for key in keys]
