@@ -5,6 +5,7 @@ does. A scan that a merge overtakes may fail with a missing file, and is then to
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +19,7 @@ from fluxforge.adapters.local_store import LocalStore
 from fluxforge.adapters.stores import open_store, s3_options
 from fluxforge.dataset.select import Moment, Names, Selection
 from fluxforge.dataset.verify import Flaw, verify
-from fluxforge.domain.errors import UsageError
+from fluxforge.domain.errors import FileUnreadableError, UsageError
 from fluxforge.domain.layout import Layout
 from fluxforge.domain.partition import Dataset, dataset_root
 from fluxforge.ports.store import Store
@@ -28,6 +29,7 @@ from fluxforge.runtime.stored_file import StoredFile
 
 _NAMES: Final = {"books": Dataset.BOOKS, "hf": Dataset.HF, "bars": Dataset.BARS}
 _BACKFILL: Final = "backfill"
+_READERS: Final = 16
 
 
 class NoSuchDatasetError(UsageError):
@@ -133,12 +135,13 @@ class Datasets:
         Raises:
             NoSuchDatasetError: The dataset has no file at all.
             UsageError: A moment that is none, or no row can be meant.
+            FileUnreadableError: A file is damaged.
         """
         selection = Selection.of(exchange, symbol, start, end)
         frames = [
-            self._frame(keys).with_columns(pl.lit(one).alias("source"))
+            frame.with_columns(pl.lit(one).alias("source"))
             for one, keys in self.files(dataset, selection, source=source).items()
-            if keys
+            for frame in self._frames(str(_NAMES.get(dataset, dataset)), keys)
         ]
         if not frames:
             frames = [self._empty(dataset, source)]
@@ -155,7 +158,7 @@ class Datasets:
             NoSuchDatasetError: It has no file.
         """
         files = self.files(dataset, source=source)
-        return pq.read_schema(self._open(next(keys[0] for keys in files.values() if keys))).remove_metadata()
+        return self._schema_of(next(keys[0] for keys in files.values() if keys))
 
     def stat(self, dataset: str, selection: Selection | None = None, *, source: Names = None) -> list[Stat]:
         """Return what the footers of a dataset's files say, by source.
@@ -202,9 +205,34 @@ class Datasets:
 
         return live_keys(self._store, root, follows_journal=self._follows_journal, wanted=is_wanted)
 
-    def _frame(self, keys: Sequence[str]) -> pl.LazyFrame:
-        paths = [f"{self._url}/{key}" for key in keys]
-        return pl.scan_parquet(paths, hive_partitioning=False, glob=False, storage_options=self._options or None)
+    def _frames(self, dataset: str, keys: Sequence[str]) -> Iterator[pl.LazyFrame]:
+        """Yield one frame for all files of the same columns: an option or another version may have changed them."""
+        for paths in self._by_schema(dataset, keys).values():
+            yield pl.scan_parquet(paths, hive_partitioning=False, glob=False, storage_options=self._options or None)
+
+    def _by_schema(self, dataset: str, keys: Sequence[str]) -> dict[pa.Schema, list[str]]:
+        """Return the paths of files by their columns.
+
+        Raises:
+            FileUnreadableError: One is damaged.
+        """
+        # Nothing joins a partition of these with other columns. Elsewhere two workers may have begun one at once.
+        as_one = dataset in set(Dataset)
+        alike: dict[str, list[str]] = {}
+        for key in keys:
+            alike.setdefault(key.rpartition("/")[0] if as_one else key, []).append(key)
+        with ThreadPoolExecutor(_READERS) as readers:
+            schemas = readers.map(self._schema_of, [those[0] for those in alike.values()])
+            found: dict[pa.Schema, list[str]] = {}
+            for schema, those in zip(schemas, alike.values(), strict=True):
+                found.setdefault(schema, []).extend(f"{self._url}/{key}" for key in those)
+        return found
+
+    def _schema_of(self, key: str) -> pa.Schema:
+        try:
+            return pq.read_schema(self._open(key)).remove_metadata()
+        except (pa.ArrowException, OSError) as error:
+            raise FileUnreadableError(key, str(error).splitlines()[0]) from error
 
     def _empty(self, dataset: str, source: Names) -> pl.LazyFrame:
         empty = pl.from_arrow(self.schema(dataset, source=source).empty_table())
