@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from fluxforge.adapters.local_store import LocalStore
 from fluxforge.adapters.stores import open_store, s3_options
 from fluxforge.dataset.select import Moment, Names, Selection
-from fluxforge.dataset.verify import Flaw, verify
+from fluxforge.dataset.verify import Flaw, Verification
 from fluxforge.domain.errors import FileUnreadableError, UsageError
 from fluxforge.domain.layout import Layout
 from fluxforge.domain.partition import Dataset, dataset_root
@@ -106,14 +106,11 @@ class Datasets:
             NoSuchDatasetError: The dataset has no file at all.
         """
         name = _NAMES.get(dataset, dataset)
-        wanted = {source} if isinstance(source, str) else set(source or ())
-        sources = [one for one, other in self.ls() if other == name and (not wanted or one in wanted)]
-        if not sources:
-            there = ", ".join(sorted({other for _, other in self.ls()})) or "nothing"
-            raise NoSuchDatasetError(
-                f"dataset {dataset!r}: no file below {self._url}/{self._processed_dir}; there is {there}"
-            )
-        return {one: list(self._keys(one, name, selection or Selection())) for one in sources}
+        chosen, follows_journal = selection or Selection(), self._follows_journal
+        return {
+            one: list(self._keys(one, name, chosen, follows_journal=follows_journal))
+            for one in self._sources(dataset, source)
+        }
 
     def scan(
         self,
@@ -174,14 +171,19 @@ class Datasets:
     def verify(self, dataset: str, *, source: Names = None, commits: Store | None = None) -> Iterator[Flaw]:
         """Yield what is wrong with a dataset: files that cannot be read, rows out of order or place, keys that repeat.
 
-        `commits`: the segments' store, whose commit records the parts are held against.
+        Files of a merge are held against the journal. `commits`: the segments' store, whose commit records the parts
+        are held against.
 
         Raises:
             NoSuchDatasetError: It has no file.
         """
+        name = str(_NAMES.get(dataset, dataset))
         layout = Layout(processed_dir=self._processed_dir)
-        for keys in self.files(dataset, source=source).values():
-            yield from verify(self._store, commits, layout, str(_NAMES.get(dataset, dataset)), keys)
+        verification = Verification(self._store, commits, layout, name, self._follows_journal)
+        for one in self._sources(dataset, source):
+            keys = list(self._keys(one, name, Selection(), follows_journal=False))
+            for partition in dict.fromkeys(key.rpartition("/")[0] for key in keys):
+                yield from verification.flaws(partition)
 
     def _stat(self, source: str, dataset: str, keys: Sequence[str]) -> Stat:
         rows = size_bytes = 0
@@ -196,14 +198,26 @@ class Datasets:
             source, dataset, len({key.rpartition("/")[0] for key in keys}), len(keys), rows, size_bytes, first, last
         )
 
-    def _keys(self, source: str, dataset: str, selection: Selection) -> Iterator[str]:
+    def _sources(self, dataset: str, source: Names) -> list[str]:
+        name = _NAMES.get(dataset, dataset)
+        wanted = {source} if isinstance(source, str) else set(source or ())
+        there = self.ls()
+        sources = [one for one, other in there if other == name and (not wanted or one in wanted)]
+        if not sources:
+            known = ", ".join(sorted({other for _, other in there})) or "nothing"
+            raise NoSuchDatasetError(
+                f"dataset {dataset!r}: no file below {self._url}/{self._processed_dir}; there is {known}"
+            )
+        return sources
+
+    def _keys(self, source: str, dataset: str, selection: Selection, *, follows_journal: bool) -> Iterator[str]:
         root = dataset_root(self._processed_dir, source, dataset)
 
         def is_wanted(partition: str) -> bool:
             directories = partition.removeprefix(root).strip("/").split("/")
             return all("=" in name for name in directories if name) and selection.may_hold(directories)
 
-        return live_keys(self._store, root, follows_journal=self._follows_journal, wanted=is_wanted)
+        return live_keys(self._store, root, follows_journal=follows_journal, wanted=is_wanted)
 
     def _frames(self, dataset: str, keys: Sequence[str]) -> Iterator[pl.LazyFrame]:
         """Yield one frame for all files of the same columns: an option or another version may have changed them."""
