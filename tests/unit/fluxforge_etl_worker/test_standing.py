@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from io import BytesIO
 
 import pyarrow as pa
@@ -101,6 +102,23 @@ def test_a_part_whose_partition_was_begun_with_other_columns_before_it_was_place
     assert store.size(f"commits/{LANE}/{FIRST}.r2.json") is not None
     assert store.size(f"commits/{LANE}/{FIRST}.placed") is not None
     assert list(store.keys(".tmp")) == []
+
+
+def test_a_partition_that_is_merged_between_listing_and_opening_is_not_taken_for_an_empty_one() -> None:
+    class Merged(MemoryStore):
+        @override
+        def keys(self, prefix: str) -> Iterator[str]:
+            listed = list(super().keys(prefix))
+            if self.size("processed/a/part.parquet") is not None:
+                self.move("processed/a/part.parquet", "processed/a/merged_ab_00001.parquet")
+            return iter(listed)
+
+    store = Merged()
+    table = pa.table({"x": [1]})
+    sink = BytesIO()
+    pq.write_table(table, sink)
+    store.create("processed/a/part.parquet", sink.getvalue())
+    assert standing_schema(store, "processed/a") == table.schema
 
 
 def test_only_the_footer_of_a_standing_part_is_read() -> None:

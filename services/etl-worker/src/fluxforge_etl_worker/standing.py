@@ -17,6 +17,8 @@ from fluxforge_etl_worker.parts import PartFile, rewritten
 from fluxforge_etl_worker.schemas import has_fixed_schema
 
 _SUFFIX: Final = ".parquet"
+_LISTINGS_MAX: Final = 3
+"""All that was listed may have been merged before it is opened; what it became is listed then."""
 
 
 def fitting(part: PartFile, output: Store, place: str, compression: str) -> PartFile:
@@ -39,11 +41,16 @@ def fitting(part: PartFile, output: Store, place: str, compression: str) -> Part
 
 def standing_schema(output: Store, place: str) -> pa.Schema | None:
     """Return the schema of a part that stands in a partition, None where there is none."""
-    for key in output.keys(place):
-        if key.endswith(_SUFFIX) and "/" not in key[len(place) + 1 :]:
-            schema = _schema(output, key)
-            if schema is not None:
-                return schema
+    for _ in range(_LISTINGS_MAX):
+        is_overtaken = False
+        for key in output.keys(place):
+            if key.endswith(_SUFFIX) and "/" not in key[len(place) + 1 :]:
+                schema = _schema(output, key)
+                if schema is not None:
+                    return schema
+                is_overtaken = is_overtaken or output.size(key) is None
+        if not is_overtaken:
+            break
     return None
 
 
