@@ -103,12 +103,14 @@ class LocalPartitions(Partitions):
     def _complete(self, claim: Claim, folder: Path) -> None:
         """Bring an exchange to disk; `folder` is the old directory now."""
         place = self._base_dir / claim.partition
-        # What was put there by hand in the very moment, by somebody who knows of no lock.
-        _link_others(folder, place, {file.name for file in claim.parents})
-        for changed in (place, place.parent, folder.parent):
+        if place.is_dir():  # else nothing was left to stand there, and it was removed already
+            # What was put there by hand in the very moment, by somebody who knows of no lock.
+            _link_others(folder, place, {file.name for file in claim.parents})
+            fsync_directory(place)
+        for changed in (place.parent, folder.parent):
             fsync_directory(changed)
         if claim.output is None:
-            with suppress(OSError):  # others stand there
+            with suppress(OSError):  # others stand there, or it is gone
                 place.rmdir()
 
     @override

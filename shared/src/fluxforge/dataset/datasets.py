@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +17,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fluxforge.adapters.local_store import LocalStore
-from fluxforge.adapters.stores import open_store, s3_options
+from fluxforge.adapters.system_clock import SystemClock
+from fluxforge.dataset.change import delete, upsert
+from fluxforge.dataset.corrections import Corrections
+from fluxforge.dataset.edit import Edited, Editor
+from fluxforge.dataset.place import Place
+from fluxforge.dataset.rewrite.candidates import Looker
+from fluxforge.dataset.rewrite.rewriter import Rewriter
 from fluxforge.dataset.select import Moment, Names, Selection
 from fluxforge.dataset.verify import Flaw, Verification
 from fluxforge.domain.errors import FileUnreadableError, UsageError
@@ -30,6 +37,7 @@ from fluxforge.runtime.stored_file import StoredFile
 _NAMES: Final = {"books": Dataset.BOOKS, "hf": Dataset.HF, "bars": Dataset.BARS}
 _BACKFILL: Final = "backfill"
 _READERS: Final = 16
+_SOFTWARE: Final = f"fluxforge {version('fluxforge')}"
 
 
 class NoSuchDatasetError(UsageError):
@@ -56,40 +64,23 @@ class Datasets:
     Datasets are named as in docs/formats/dataset.md (`trades`, `orderbook/hf`), or `books`, `hf` and `bars`.
     """
 
-    def __init__(
-        self, store: Store, *, processed_dir: str = "processed", url: str, options: Mapping[str, str] | None = None
-    ) -> None:
-        self._store = store
-        self._processed_dir = processed_dir
-        self._url = url
-        self._options = dict(options or {})
-        self._follows_journal = not isinstance(store, LocalStore)
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._store = place.store
+        self._processed_dir = place.layout.processed_dir
+        self._url = place.url
+        self._options = dict(place.options)
+        self._follows_journal = not isinstance(place.store, LocalStore)
 
     @classmethod
     def at(cls, directory: str | Path, *, processed_dir: str = "processed") -> "Datasets":
-        """Return the datasets below a directory."""
-        base = Path(directory).absolute()
-        return cls(LocalStore(base), processed_dir=processed_dir, url=str(base))
+        """Return the datasets below a directory, beside the segments that they were made of."""
+        return cls(Place.at(Path(directory).absolute(), processed_dir))
 
     @classmethod
     def of(cls, settings: Settings) -> "Datasets":
         """Return the datasets of a configuration."""
-        location, processed_dir = settings.storage.etl_storage_output, settings.storage.paths.processed_dir
-        store = open_store(location)
-        if isinstance(store, LocalStore) or location.s3 is None:
-            return cls.at(location.base_dir, processed_dir=processed_dir)
-        options = s3_options(location.s3)
-        access = {
-            "aws_access_key_id": options.access_key_id,
-            "aws_secret_access_key": options.secret_access_key,
-            "aws_region": options.signing_region,
-            "aws_endpoint_url": options.endpoint_url,
-            "aws_allow_http": "true" if (options.endpoint_url or "").startswith("http://") else None,
-            "aws_virtual_hosted_style_request": str(options.is_virtual).lower(),
-        }
-        url = f"s3://{options.bucket}/{options.prefix.strip('/')}".rstrip("/")
-        given = {name: value for name, value in access.items() if value is not None}
-        return cls(store, processed_dir=processed_dir, url=url, options=given)
+        return cls(Place.of(settings))
 
     def ls(self) -> list[tuple[str, str]]:
         """Return (source, dataset) of everything that has files, in order."""
@@ -184,6 +175,47 @@ class Datasets:
             keys = list(self._keys(one, name, Selection(), follows_journal=False))
             for partition in dict.fromkeys(key.rpartition("/")[0] for key in keys):
                 yield from verification.flaws(partition)
+
+    def delete(
+        self,
+        dataset: str,
+        where: str | None = None,
+        *,
+        source: Names = None,
+        exchange: Names = None,
+        symbol: Names = None,
+        start: Moment | None = None,
+        end: Moment | None = None,
+        dry_run: bool = False,
+    ) -> list[Edited]:
+        """Delete the rows of a selection for which an SQL condition holds, such as `price < 0`; None: all of them.
+
+        Each partition changes in one step, or says why not; its journal says why, and the audit counts what is gone.
+
+        Raises:
+            NoSuchDatasetError: The dataset has no file at all.
+            UsageError: The condition is none for these columns.
+            ConfigurationError: Files cannot be replaced here.
+        """
+        selection = Selection.of(exchange, symbol, start, end)
+        partitions = _partitions_of(self.files(dataset, selection, source=source))
+        return list(delete(self._place.editor(), partitions, selection, where, dry_run=dry_run))
+
+    def upsert(
+        self, dataset: str, rows: pl.DataFrame, *, source: str | None = None, dry_run: bool = False
+    ) -> list[Edited]:
+        """Correct rows by their key (docs/formats/dataset.md), and add those whose key does not stand yet.
+
+        `rows` have the columns of the key and of the order, and those that change. Each partition changes in one step.
+
+        Raises:
+            NoSuchDatasetError: The dataset has no file at all.
+            UsageError: The rows are none for these columns, or of a partition that does not stand.
+            ConfigurationError: Files cannot be replaced here.
+        """
+        corrections = Corrections.of(rows, str(_NAMES.get(dataset, dataset)), self.schema(dataset, source=source))
+        partitions = _partitions_of(self.files(dataset, source=source))
+        return list(upsert(self._place.editor(), partitions, corrections, dry_run=dry_run))
 
     def _stat(self, source: str, dataset: str, keys: Sequence[str]) -> Stat:
         rows = size_bytes = 0
@@ -280,3 +312,7 @@ def _times(metadata: pq.FileMetaData) -> list[int]:
 
 def _utc(us: int) -> datetime:
     return datetime.fromtimestamp(us / 1e6, tz=UTC)
+
+
+def _partitions_of(files: Mapping[str, Sequence[str]]) -> list[str]:
+    return sorted({key.rpartition("/")[0] for keys in files.values() for key in keys})

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing_extensions import override
 
 from fluxforge.adapters.memory.store import MemoryStore
+from fluxforge.adapters.stored_partitions import StoredPartitions
 from fluxforge.dataset import Datasets, Selection
+from fluxforge.dataset.place import Place
 from fluxforge.domain.journal import Claim, File, Settlement
-from fluxforge.domain.layout import JOURNAL, claim_key
+from fluxforge.domain.layout import JOURNAL, Layout, claim_key
 from fluxforge.runtime.journals import Journals
 from fluxforge.runtime.live import live_keys
 from tests.unit.fluxforge_compactor.world import PARTITION, World, trades
@@ -58,7 +60,7 @@ def test_only_journals_of_what_is_asked_for_are_read() -> None:
     for partition in (PARTITION, OTHER):
         merged(store, partition)
     store.asked.clear()
-    datasets = Datasets(store, url="memory")
+    datasets = Datasets(Place(store, store, StoredPartitions(store, Path("unused")), Layout(), "memory"))
     found = datasets.files("trades", Selection.of(symbol="BTC/USDT"))
     assert found == {"ccxt": [f"{PARTITION}/merged_ab_00001.parquet"]}
     read = [what for what in store.asked if what.startswith("read")]

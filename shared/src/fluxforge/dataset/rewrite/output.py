@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -62,19 +63,17 @@ def write_output(files: Iterable[Sorted], output: Output, *, rows: int, change: 
         written = _count(path)
         if not written.agrees(kept):
             raise RowsDifferError(output.partition, f"{kept.rows} rows were to be written, {written.rows} were")
-        size_bytes = _sync(path)
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        return durable(path, written.rows)
     except OSError as error:
         raise StoreUnavailableError("write", str(path), error.strerror or str(error)) from error
-    return File(path.name, written.rows, size_bytes, sha256)
 
 
 def _write(files: Iterable[Sorted], output: Output, change: Change | None) -> tuple[Tally, Tally]:
     """Return what was read and what was to be written, the same where nothing changes."""
     kept = Tally(output.keys)
     read = kept if change is None else Tally()
-    waiting = _Waiting(output.path, output.compression)
+    beside = Beside()
+    waiting = Waiting(output.path, output.compression, beside)
     try:
         for table in merged(files):
             changed = table if change is None else change(table)
@@ -85,57 +84,82 @@ def _write(files: Iterable[Sorted], output: Output, change: Change | None) -> tu
                 waiting.append(changed)
         waiting.finish({**output.metadata, "fluxforge.rows": str(kept.rows)})
     finally:
+        beside.close()
         waiting.close()
     return read, kept
 
 
-class _Waiting:
-    """A file on its way: rows wait for a row group's worth, which a thread then writes beside what is read next."""
+class Beside:
+    """A thread that writes beside what is read next: one thing at a time, so that no more than that waits for it."""
 
-    def __init__(self, path: Path, compression: str) -> None:
-        self._path = path
-        self._compression = compression
-        self._writer: pq.ParquetWriter | None = None
-        self._waiting: list[pa.Table] = []
-        self._rows = self._size_bytes = 0
+    def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="merge")
         self._writing: Future[None] | None = None
 
+    def begin(self, write: Callable[[], None]) -> None:
+        """Hand it what is to be done, once it has done what it had."""
+        self.settle()
+        self._writing = self._thread.submit(write)
+
+    def settle(self) -> None:
+        """Wait until it has done what it had; raise what that raised."""
+        if self._writing is not None:
+            self._writing.result()
+
+    def close(self) -> None:
+        """Wait until it has done what it had, and end it."""
+        self._thread.shutdown()
+
+
+class Waiting:
+    """A file on its way: rows wait for a row group's worth, which a thread then writes beside what is read next.
+
+    `size_bytes` wait, and `written_bytes` are in the file, which is made with the first of them.
+    """
+
+    def __init__(self, path: Path, compression: str, beside: Beside, *, group_bytes: int = ROW_GROUP_BYTES) -> None:
+        self._path = path
+        self._compression = compression
+        self._beside = beside
+        self._group_bytes = group_bytes
+        self._writer: pq.ParquetWriter | None = None
+        self._waiting: list[pa.Table] = []
+        self._rows = 0
+        self.size_bytes = self.written_bytes = 0
+
     def append(self, table: pa.Table) -> None:
+        """Add rows that follow those before."""
         self._waiting.append(table)
         self._rows += table.num_rows
-        self._size_bytes += table.nbytes
-        if self._rows >= ROW_GROUP_ROWS or self._size_bytes >= ROW_GROUP_BYTES:
-            self._flush()
+        self.size_bytes += table.nbytes
+        if self._rows >= ROW_GROUP_ROWS or self.size_bytes >= self._group_bytes:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand what waits to the thread, once it has written what it had."""
+        self._beside.settle()
+        if self._waiting:
+            tables, self._waiting, self._rows, self.size_bytes = self._waiting, [], 0, 0
+            self._beside.begin(partial(self._write, tables))
 
     def finish(self, metadata: Mapping[str, str]) -> None:
-        self._flush()
-        self._settle()
+        """Write what waits, and what is said of the whole."""
+        self.flush()
+        self._beside.settle()
         if self._writer is not None:
             self._writer.add_key_value_metadata(metadata)
 
     def close(self) -> None:
         """Close the file, whatever of it was written."""
-        self._thread.shutdown()
         if self._writer is not None:
             self._writer.close()
-
-    def _flush(self) -> None:
-        """Hand what waits to the thread, once it has written what it had."""
-        self._settle()
-        if self._waiting:
-            tables, self._waiting, self._rows, self._size_bytes = self._waiting, [], 0, 0
-            self._writing = self._thread.submit(self._write, tables)
-
-    def _settle(self) -> None:
-        if self._writing is not None:
-            self._writing.result()
 
     def _write(self, tables: list[pa.Table]) -> None:
         table = pa.concat_tables(tables).unify_dictionaries().replace_schema_metadata(None)
         if self._writer is None:
             self._writer = open_writer(str(self._path), table.schema, self._compression)
         self._writer.write_table(table, row_group_size=2 * ROW_GROUP_ROWS)  # no small rest in a group of its own
+        self.written_bytes = self._path.stat().st_size
 
 
 def _count(path: Path) -> Tally:
@@ -144,6 +168,17 @@ def _count(path: Path) -> Tally:
         for group in range(file.metadata.num_row_groups):
             tally.add(file.read_row_group(group))
     return tally
+
+
+def durable(path: Path, rows: int) -> File:
+    """Bring a finished file to disk, and return what it is.
+
+    Raises:
+        DurabilityError: The fsync failed.
+    """
+    size_bytes = _sync(path)
+    with path.open("rb") as file:
+        return File(path.name, rows, size_bytes, hashlib.file_digest(file, "sha256").hexdigest())
 
 
 def _sync(path: Path) -> int:

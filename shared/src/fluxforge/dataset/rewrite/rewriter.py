@@ -48,6 +48,14 @@ class Rewriter:
         self._compression = compression
         self._software = software
 
+    def probe(self) -> None:
+        """Make sure that files can be replaced here.
+
+        Raises:
+            ConfigurationError: They cannot; the message says why and what would be right.
+        """
+        self._partitions.probe()
+
     def alone(self, partition: str) -> AbstractContextManager[bool]:
         """Keep every other process of this machine from rewriting a partition; false: one is at it."""
         return self._partitions.alone(partition)
@@ -126,7 +134,23 @@ class Rewriter:
             rows=sum(file.rows for file in group) + (edit.added_rows if edit else 0),
             change=edit.change if edit else None,
         )
-        claim = Claim(
+        self._replace(self._claim(partition, n, token, group, made, edit.reason if edit else None), folder)
+        return made
+
+    def remove(self, partition: str, n: int, files: Sequence[Candidate], reason: str) -> None:
+        """Let files go, unread. `n`: of the claim.
+
+        Raises:
+            PartitionChangedError: Somebody else was at work here; nothing was changed.
+        """
+        token = secrets.token_hex(6)
+        folder = self._partitions.folder(partition, token)
+        self._replace(self._claim(partition, n, token, files, None, reason), folder)
+
+    def _claim(
+        self, partition: str, n: int, token: str, group: Sequence[Candidate], made: File | None, reason: str | None
+    ) -> Claim:
+        return Claim(
             partition=partition,
             n=n,
             token=token,
@@ -134,10 +158,8 @@ class Rewriter:
             outputs=(made,) if made else (),
             created_ns=self._clock.wall_ns(),
             software=self._software,
-            reason=edit.reason if edit else None,
+            reason=reason,
         )
-        self._replace(claim, folder)
-        return made
 
     def _replace(self, claim: Claim, folder: Path) -> None:
         if not self.journals.claim(claim):
