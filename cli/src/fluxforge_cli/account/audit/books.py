@@ -33,7 +33,8 @@ class Said:
 class PartLook:
     """What stands under the key of a part. `size_bytes` None: nothing; `trouble`: why it cannot be read.
 
-    `seqs` and `doubled` are by feed and boot, where the dataset has seqs; `sha256` where it was asked for.
+    `seqs` and `doubled` are by feed and boot, where the dataset has seqs; `sha256` where it was asked for. `is_edited`:
+    its rows were changed on purpose since, as the journal says: what lacks was removed.
     """
 
     size_bytes: int | None
@@ -44,6 +45,7 @@ class PartLook:
     names_seqs: bool = False
     sha256: str | None = None
     trouble: str | None = None
+    is_edited: bool = False
 
 
 @dataclass(frozen=True, slots=True)

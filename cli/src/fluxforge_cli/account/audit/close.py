@@ -38,6 +38,7 @@ class LaneAccount:
     unprocessed: int = 0
     dead: int = 0
     given_up: int = 0
+    removed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,7 @@ def _process(lane: LaneBooks, named: Mapping[FeedId, Ranges], account: LaneAccou
         account.unprocessed += one.unprocessed
         account.dead += one.dead
         account.given_up += one.given_up
+        account.removed += one.removed
         yield from one.findings
 
 

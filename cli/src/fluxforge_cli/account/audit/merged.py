@@ -4,7 +4,7 @@ The journal says which file that is. Its rows are those of many segments: a part
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Final
 
@@ -21,6 +21,16 @@ from fluxforge_cli.account.audit.ranges import NONE, Ranges, common, union
 _MERGES_MAX: Final = 1_000
 
 
+@dataclass(frozen=True, slots=True)
+class _Into:
+    """The claim by which a file went, the file as it names it, and what it is in now; None: nothing is left of it."""
+
+    claim: Claim
+    parent: File
+    output: File | None
+    is_edited: bool
+
+
 class MergedParts:
     """Looks up parts that are not in their place any more. Threads may share it."""
 
@@ -35,20 +45,30 @@ class MergedParts:
     def look(self, part: Part, commit: CommitRecord) -> PartLook | None:
         """Return what stands of a committed part elsewhere; None where it was not merged."""
         partition, _, name = part.final_key.rpartition("/")
+        found = self._look(partition, name, part, commit)
+        if found is None or found.size_bytes is None:  # the journal may have been read before what merged it
+            with self._lock:
+                self._entries.pop(partition, None)
+            found = self._look(partition, name, part, commit)
+        return found
+
+    def _look(self, partition: str, name: str, part: Part, commit: CommitRecord) -> PartLook | None:
         into = self._into(partition, name)
         if into is None:
             return None
-        claim, parent, output = into
-        if (parent.rows, parent.size_bytes) != (part.rows, part.size_bytes):
-            was = f"{parent.rows} rows in {parent.size_bytes} bytes were merged"
-            return PartLook(parent.size_bytes, parent.rows, trouble=f"{was} by claim {claim.n} of its partition")
-        whole = self._whole(partition, output, part.dataset)
+        if (into.parent.rows, into.parent.size_bytes) != (part.rows, part.size_bytes):
+            was = f"{into.parent.rows} rows in {into.parent.size_bytes} bytes were merged"
+            trouble = f"{was} by claim {into.claim.n} of its partition"
+            return PartLook(into.parent.size_bytes, into.parent.rows, trouble=trouble)
+        if into.output is None:
+            return PartLook(part.size_bytes, part.rows, is_edited=True)
+        whole = self._whole(partition, into.output, part.dataset)
         if whole.size_bytes is None:
             return PartLook(None)
-        trouble = whole.trouble or self._difference(output, whole)
-        if trouble is not None:
-            return PartLook(part.size_bytes, part.rows, trouble=f"merged into {output.name}: {trouble}")
-        return _share(whole, part, commit)
+        trouble_of_all = whole.trouble or self._difference(into.output, whole)
+        if trouble_of_all is not None:
+            return PartLook(part.size_bytes, part.rows, trouble=f"merged into {into.output.name}: {trouble_of_all}")
+        return replace(_share(whole, part, commit), is_edited=into.is_edited)
 
     def known(self, keys: Collection[str]) -> frozenset[str]:
         """Return which of these files some journal names as what others were, or are to be, merged into."""
@@ -61,17 +81,20 @@ class MergedParts:
         }
         return frozenset(named.intersection(outputs))
 
-    def _into(self, partition: str, name: str) -> tuple[Claim, File, File] | None:
-        """Return the claim by which a file was merged, the file as it names it, and what it is in now."""
+    def _into(self, partition: str, name: str) -> _Into | None:
+        """Return what became of a file that stands no more; None where no journal tells."""
         first: tuple[Claim, File] | None = None
+        is_edited = False
         for _ in range(_MERGES_MAX):
             step = self._step(partition, name)
             if step is None:
                 return None
-            first = first or step
-            (output,) = step[0].outputs
-            if self._output.size(f"{partition}/{output.name}") is not None or not self._step(partition, output.name):
-                return (*first, output)
+            first, output = first or step, step[0].output
+            is_edited = is_edited or step[0].reason is not None
+            if output is None or self._output.size(f"{partition}/{output.name}") is not None:
+                return _Into(*first, output, is_edited)
+            if not self._step(partition, output.name):
+                return _Into(*first, output, is_edited)
             name = output.name
         return None
 

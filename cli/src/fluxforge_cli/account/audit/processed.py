@@ -1,6 +1,6 @@
 """Processed: one sealed segment against its commit, and the commit against the parts that stand. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from fluxforge.domain.commit import CommitRecord, Part
@@ -22,7 +22,7 @@ _BOOKS = "orderbook"
 class SegmentAccount:
     """What became of a segment's records. `rowless` records stand in Parquet with an empty list; `off` are left out.
 
-    `given_up`: a person did, of a segment that was dead.
+    `given_up`: a person did, of a segment that was dead. `removed`: on purpose, from Parquet, as a journal says.
     """
 
     in_parquet: int = 0
@@ -32,6 +32,7 @@ class SegmentAccount:
     unprocessed: int = 0
     dead: int = 0
     given_up: int = 0
+    removed: int = 0
     findings: list[Finding] = field(default_factory=list)
 
 
@@ -80,7 +81,8 @@ class _Comparison:
         self._committed = {FeedId(one.boot, one.channel, one.symbol): union(one.ranges) for one in commit.feeds}
         self._held = _held(commit, segment.parts)
         self._rows = {feed: union(ranges) for feed, ranges in self._held.items()}
-        self._unsound = frozenset(_unsound(commit, segment.parts))
+        self._unsound = frozenset(_where(commit, segment.parts, _is_unsound))
+        self._edited = frozenset(_where(commit, segment.parts, lambda _, look: look.is_edited))
 
     def run(self) -> None:
         """Compare, and write down what was found."""
@@ -150,8 +152,12 @@ class _Comparison:
             return
         rows = self._rows.get(feed, NONE)
         lacking = minus(committed, rows)
-        lacks_part = not self._unsound.isdisjoint({(feed.channel, None), (feed.channel, feed.symbol)})
-        if feed.channel in _ROW_PER_RECORD or lacks_part:
+        place = {(feed.channel, None), (feed.channel, feed.symbol)}
+        lacks_part = not self._unsound.isdisjoint(place)
+        if not lacks_part and not self._edited.isdisjoint(place):
+            self._account.in_parquet += size(common(committed, rows))
+            self._account.removed += size(lacking)
+        elif feed.channel in _ROW_PER_RECORD or lacks_part:
             self._find_ranges(Kind.MISSING, feed, lacking, "committed, not in Parquet")
             self._account.in_parquet += size(common(committed, rows))
         else:
@@ -180,12 +186,18 @@ def _held(commit: CommitRecord, parts: Mapping[str, PartLook]) -> dict[FeedId, l
     return found
 
 
-def _unsound(commit: CommitRecord, parts: Mapping[str, PartLook]) -> Iterator[tuple[str | None, str | None]]:
-    """Yield channel and symbol (None: any) of each part that is not there or cannot be trusted."""
+def _where(
+    commit: CommitRecord, parts: Mapping[str, PartLook], holds: Callable[[Part, PartLook], bool]
+) -> Iterator[tuple[str | None, str | None]]:
+    """Yield channel and symbol (None: any) of each part of which something holds."""
     for part in commit.parts:
-        look = parts.get(part.final_key, PartLook(None))
-        if look.size_bytes is None or look.trouble is not None or look.rows != part.rows:
+        if holds(part, parts.get(part.final_key, PartLook(None))):
             yield channel_of(part.dataset), _symbol_in(part.final_key)
+
+
+def _is_unsound(part: Part, look: PartLook) -> bool:
+    """Return whether a part is not there or cannot be trusted."""
+    return look.size_bytes is None or look.trouble is not None or look.rows != part.rows
 
 
 def _symbol_in(key: str) -> str | None:

@@ -27,6 +27,7 @@ _COLUMNS: Final = (
     "unprocessed",
     "dead",
     "given_up",
+    "removed",
 )
 _ALWAYS: Final = frozenset({"captured", "sealed", "in_parquet", "quarantined", "named", "in_flight"})
 _NS: Final = 1_000_000_000
