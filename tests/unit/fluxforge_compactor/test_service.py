@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from fluxforge.adapters.memory.bus import MemoryBus
 from fluxforge.adapters.memory.server import MemoryServer
+from fluxforge.dataset.edit import Editor
 from fluxforge.domain.commit import CommitRecord, Part
 from fluxforge.domain.layout import Layout
 from fluxforge.domain.segment import SegmentIdentity
@@ -30,7 +31,7 @@ class Rig:
         self.bus = MemoryBus(self.server)
         self.shutdown = Shutdown()
         compactor = self.world.compactor()
-        settings = CompactorSettings(Layout(), compactor._policy, Ages(None, None, None), interval_s=100_000)
+        settings = CompactorSettings(Layout(), compactor._policy, Ages(), interval_s=100_000)
         events = CompactorEvents(self.registry)
         self.service = CompactorService(compactor, self.world.raw, settings, self.world.clock, events)
 
@@ -82,6 +83,19 @@ async def test_a_commit_that_was_heard_of_brings_its_partition_forward_and_what_
     rig.world.clock.advance(906 * S_NS)
     await rig.until(lambda: rig.metric("merges_total") == 1)
     listening.cancel()
+    rig.shutdown.request()
+    await running
+
+
+async def test_what_an_edit_left_is_cleared_although_nothing_stands_in_its_partition_any_more(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.world.put(1, trades(1, 10))
+    running = asyncio.ensure_future(rig.service.run(rig.shutdown))
+    await rig.until(lambda: rig.service.is_ready)
+    Editor(rig.world.rewriter()).delete(PARTITION, None, reason="delete")
+    assert rig.world.leftovers()
+    rig.world.clock.advance(100_000 * S_NS)  # the next round
+    await rig.until(lambda: not rig.world.leftovers())
     rig.shutdown.request()
     await running
 

@@ -8,6 +8,7 @@ from typing import Final
 
 import pyarrow as pa
 
+from fluxforge.dataset.edit import Editor
 from fluxforge.dataset.rewrite.candidates import Candidate, Footer, Found, Left, Looker
 from fluxforge.dataset.rewrite.rewriter import Rewriter
 from fluxforge.domain.errors import FileUnreadableError, PartitionChangedError, PermanentError
@@ -73,9 +74,18 @@ class Compactor:
         """The store of the datasets."""
         return self._looker.output
 
+    @property
+    def editor(self) -> Editor:
+        """What changes the same partitions on purpose."""
+        return Editor(self._rewriter)
+
     def partitions(self, prefix: str, *, at_least: int = 1) -> list[str]:
         """Return the partitions at or below a key prefix that hold at least so many files."""
         return [partition for partition, count in self._looker.partitions(prefix).items() if count >= at_least]
+
+    def journaled(self, prefix: str) -> dict[str, int]:
+        """Return the partitions at or below a key prefix that have a journal, and how many objects it has."""
+        return self._looker.journals(prefix)
 
     def preview(self, partition: str) -> Result:
         """Return what `compact` would merge now; nothing is changed."""

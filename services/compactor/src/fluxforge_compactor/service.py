@@ -10,10 +10,12 @@ from typing import Final
 
 import orjson
 
+from fluxforge.dataset.edit import EditRefusedError
 from fluxforge.domain.commit import CommitRecord
 from fluxforge.domain.errors import (
     NameRefusedError,
     ObjectNotFoundError,
+    PartitionChangedError,
     PermanentError,
     TransientError,
 )
@@ -41,7 +43,7 @@ class CompactorService:
         self, compactor: Compactor, raw: Store, settings: CompactorSettings, clock: Clock, events: CompactorEvents
     ) -> None:
         self._compactor = compactor
-        self._retention = Retention(raw, compactor.output, settings.layout, settings.ages)
+        self._retention = Retention(raw, compactor.output, settings.layout, settings.ages, compactor.editor)
         self._raw = raw
         self._settings = settings
         self._clock = clock
@@ -49,6 +51,8 @@ class CompactorService:
         self._patience = Patience(events)
         self._due_ns: dict[str, int] = {}
         """When partitions are looked at before the schedule says so, by the monotonic clock."""
+        self._cleared: dict[str, int] = {}
+        """How many objects the journals of partitions have of which nothing is to be cleared any more."""
         self._round_due_ns = 0
         self._is_ready = False
 
@@ -88,7 +92,11 @@ class CompactorService:
         # The first round sees to what others left anywhere; later ones to what may be worth a merge.
         at_least = self._settings.policy.merge.min_count if self._is_ready else 1
         partitions = await self._patience.disk(lambda: self._compactor.partitions(prefix, at_least=at_least))
-        await self._compact_all(partitions, shutdown)
+        journaled = await self._patience.disk(lambda: self._compactor.journaled(prefix))
+        changed = [partition for partition, count in journaled.items() if self._cleared.get(partition) != count]
+        self._cleared = {partition: count for partition, count in journaled.items() if partition not in changed}
+        await self._compact_all(sorted({*partitions, *changed}), shutdown)
+        self._cleared |= {partition: journaled[partition] for partition in changed if partition not in self._due_ns}
         if not shutdown.requested:
             await shutdown.unless_hurried(self._patience.disk(self._retain))
         now_ns = self._clock.monotonic_ns()
@@ -98,8 +106,12 @@ class CompactorService:
 
     def _retain(self) -> None:
         for found in self._retention.expired(self._clock.wall_ns()):
-            self._retention.delete(found)
-            self._events.object_expired(found)
+            try:
+                self._retention.delete(found)
+            except (EditRefusedError, PartitionChangedError) as error:  # the next round finds it again
+                self._events.partition_failed(found.key, error)
+            else:
+                self._events.object_expired(found)
 
     async def _compact_all(self, partitions: Sequence[str], shutdown: Shutdown) -> None:
         for partition in partitions:

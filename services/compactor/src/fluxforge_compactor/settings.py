@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from fluxforge.domain.layout import Layout
-from fluxforge.runtime.settings import Settings
+from fluxforge.runtime.settings import Backend, Settings
 from fluxforge_compactor.compact import Policy
 from fluxforge_compactor.plan import MergePolicy
 from fluxforge_compactor.retention import Ages
@@ -40,12 +40,19 @@ class CompactorSettings:
             ),
             ages=Ages(
                 raw=_ns(settings.etl.raw_retention),
+                committed=_ns(settings.etl.storage_grace_seconds) if _leaves_raw(settings) else None,
                 quarantine=_ns(settings.retention.quarantine),
                 dead=_ns(settings.retention.dead),
+                parquet=_ns(settings.retention.parquet),
                 with_disabled=settings.etl.drop_disabled,
             ),
             interval_s=compaction.interval_seconds,
         )
+
+
+def _leaves_raw(settings: Settings) -> bool:
+    """Return whether the workers leave it to the compactor to delete raw data that is in Parquet."""
+    return settings.etl.delete_after_processing and settings.storage.etl_storage_output.backend != Backend.LOCAL
 
 
 def _ns(seconds: float | None) -> int | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from fluxforge.adapters.stores import open_store
 from fluxforge.adapters.system_clock import SystemClock
 from fluxforge.domain.errors import FluxForgeError
-from fluxforge.runtime.settings import Settings, load
+from fluxforge.runtime.settings import Backend, Settings, load
 from fluxforge_etl_worker.retire import Retirement
 from fluxforge_etl_worker.settings import etl_options
 from fluxforge_etl_worker.work import Worker
@@ -47,7 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def worker_of(settings: Settings) -> Worker:
     """Return a worker on the configured stores; they are not looked at yet."""
     raw, output = open_store(settings.storage.etl_storage_input), open_store(settings.storage.etl_storage_output)
-    retirement = Retirement(sealed=settings.etl.delete_after_processing, with_disabled=settings.etl.drop_disabled)
+    # Of S3 the compactor deletes it, a grace after the commit and with another look at every part.
+    deletes = settings.etl.delete_after_processing and settings.storage.etl_storage_output.backend == Backend.LOCAL
+    retirement = Retirement(sealed=deletes, with_disabled=settings.etl.drop_disabled)
     return Worker(raw, output, etl_options(settings), SystemClock(), retirement)
 
 

@@ -61,6 +61,11 @@ class Editor:
         """
         self._rewriter.probe()
 
+    @property
+    def follows_journal(self) -> bool:
+        """Whether the journal tells which files count, and not the directory alone."""
+        return self._rewriter.follows_journal
+
     def delete(self, partition: str, condition: pl.Expr | None, *, reason: str, dry_run: bool = False) -> Edited:
         """Delete the rows of a partition for which a condition holds (null: it does not); None: all of them.
 

@@ -22,7 +22,7 @@ from fluxforge.domain.errors import (
 )
 from fluxforge.domain.journal import is_output
 from fluxforge.domain.lane import Lane
-from fluxforge.domain.layout import Layout
+from fluxforge.domain.layout import JOURNAL, Layout, journal_prefix
 from fluxforge.ports.store import Store
 from fluxforge.runtime.stored_file import StoredFile
 
@@ -88,6 +88,11 @@ class Looker:
     def partitions(self, prefix: str) -> dict[str, int]:
         """Return every partition at or below a key prefix that holds Parquet files, and how many, in order."""
         names = (key.rpartition("/")[0] for key in self.output.keys(prefix) if key.endswith(SUFFIX))
+        return dict(sorted(Counter(names).items()))
+
+    def journals(self, prefix: str) -> dict[str, int]:
+        """Return every partition at or below a key prefix that has a journal, and how many objects it has, in order."""
+        names = (key.removeprefix(f"{JOURNAL}/").rpartition("/")[0] for key in self.output.keys(journal_prefix(prefix)))
         return dict(sorted(Counter(names).items()))
 
     def listed(self, partition: str) -> frozenset[str]:

@@ -56,6 +56,11 @@ class Rewriter:
         """
         self._partitions.probe()
 
+    @property
+    def follows_journal(self) -> bool:
+        """Whether the journal tells which files count, and not the directory alone."""
+        return not self._partitions.are_ours_alone
+
     def alone(self, partition: str) -> AbstractContextManager[bool]:
         """Keep every other process of this machine from rewriting a partition; false: one is at it."""
         return self._partitions.alone(partition)
@@ -67,7 +72,7 @@ class Rewriter:
     def names(self, partition: str, entries: Sequence[Entry]) -> frozenset[str]:
         """Return the names of the files that count: on a disk all that stand, else as the journal says."""
         names = self.looker.listed(partition)
-        return names if self._partitions.are_ours_alone else live(names, entries)
+        return live(names, entries) if self.follows_journal else names
 
     def settled(self, partition: str) -> tuple[list[Entry], bool]:
         """Settle every claim that can be; return the journal, and whether another machine may still be at one.

@@ -131,7 +131,6 @@ class EtlSettings(Group):
 class RetentionSettings(Group):
     """How long things are kept; null: for ever."""
 
-    commits: DurationSeconds | None = None
     quarantine: DurationSeconds | None = 30 * 86_400
     dead: DurationSeconds | None = 30 * 86_400
     parquet: DurationSeconds | None = None

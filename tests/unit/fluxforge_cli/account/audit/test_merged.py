@@ -3,9 +3,11 @@
 from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
+from fluxforge.dataset import Datasets
 from fluxforge.domain.control import Event, FeedKey
 from fluxforge.domain.layout import claim_key
 from fluxforge_cli.account.audit.findings import Kind
@@ -108,3 +110,40 @@ def test_an_output_that_no_journal_names_is_unknown(world: World) -> None:
     partition = path.parent.relative_to(world.base).as_posix()
     (world.base / claim_key(partition, 1)).unlink()
     assert {Kind.PART_UNKNOWN, Kind.PART_MISSING} <= world.kinds()
+
+
+def test_what_is_deleted_on_purpose_is_counted_and_the_books_balance(world: World) -> None:
+    datasets = Datasets.of(world.settings)
+    assert [one.refused for one in datasets.delete("trades", "seq <= 3")] == [None]
+    assert [one.refused for one in datasets.delete("ticker")] == [None]
+    audit = world.audit(deep=True)
+    assert audit.findings == ()
+    (lane,) = audit.lanes
+    assert (lane.sealed, lane.in_parquet, lane.removed) == (58, 58 - 3 - 8, 3 + 8)
+    compact(world)  # what was merged is cleared, and what was edited merged with what comes
+    world.seal(started("b2"), trades(1, 2, "b2"), stopped(2, "b2"))
+    world.forge()
+    compact(world)
+    audit = world.audit(deep=True)
+    assert (audit.findings, audit.lanes[0].removed) == ((), 11)
+
+
+def test_parts_that_are_edited_before_they_are_merged_balance(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.seal(started(), trades(1, 3), books(1, 4), stopped(2))
+    world.forge()
+    datasets = Datasets.of(world.settings)
+    datasets.delete("trades", "seq = 2")
+    datasets.delete("books")
+    rows = datasets.scan("trades").collect().head(1).drop("source").with_columns(price=pl.lit(1.0))
+    assert [one.corrected for one in datasets.upsert("trades", rows)] == [1]
+    audit = world.audit(deep=True)
+    assert (audit.findings, audit.lanes[0].removed) == ((), 1 + 4)
+
+
+def test_a_row_that_vanished_from_an_edited_file_is_missing(world: World) -> None:
+    Datasets.of(world.settings).delete("trades", "seq <= 3")
+    path = merged(world, "trades")
+    table = pq.ParquetFile(path).read()
+    pq.write_table(table.slice(1), path)
+    assert Kind.PART_DIFFERS in {finding.kind for finding in world.audit(deep=True).findings}
