@@ -59,7 +59,7 @@ def stat(
     config: ConfigOption = None,
     data: ThereOption = None,
 ) -> None:
-    """Say what stands in the partitions that may hold these rows."""
+    """Say what stands in the partitions that may hold these rows, and how long their feeds were not captured whole."""
     from fluxforge.dataset import Selection  # noqa: PLC0415 - heavy
 
     selection = Selection.of(exchange, symbol, start, end)
@@ -198,9 +198,11 @@ def _print_stats(stats: "list[Stat]") -> None:
     def cells() -> Iterator[tuple[object, ...]]:
         for one in stats:
             times = (_text(one.first), _text(one.last))
-            yield (one.source, one.dataset, one.partitions, one.files, one.rows, one.size_bytes, *times)
+            held = (one.source, one.dataset, one.partitions, one.files, one.rows, one.size_bytes)
+            yield (*held, *times, one.holes, one.hole_seconds, one.covered)
 
     heads = ["source", "dataset", "partitions", "files", "rows", "bytes", "first", "last"]
+    heads += ["holes", "hole_seconds", "covered"]
     print_rows(heads, cells(), OutputFormat.TABLE)
 
 

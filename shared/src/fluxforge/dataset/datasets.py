@@ -6,8 +6,6 @@ does. A scan that a merge overtakes may fail with a missing file, and is then to
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -17,14 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fluxforge.adapters.local_store import LocalStore
-from fluxforge.adapters.system_clock import SystemClock
 from fluxforge.dataset.change import delete, upsert
 from fluxforge.dataset.corrections import Corrections
-from fluxforge.dataset.edit import Edited, Editor
+from fluxforge.dataset.edit import Edited
 from fluxforge.dataset.place import Place
-from fluxforge.dataset.rewrite.candidates import Looker
-from fluxforge.dataset.rewrite.rewriter import Rewriter
 from fluxforge.dataset.select import Moment, Names, Selection
+from fluxforge.dataset.stats import ANY, Stat, stat_of
 from fluxforge.dataset.verify import Flaw, Verification
 from fluxforge.domain.errors import FileUnreadableError, UsageError
 from fluxforge.domain.layout import Layout
@@ -42,20 +38,6 @@ _SOFTWARE: Final = f"fluxforge {version('fluxforge')}"
 
 class NoSuchDatasetError(UsageError):
     """A dataset, or a part of one, of which there is no file."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stat:
-    """One dataset of one source. Times are `ts` of its rows; None where it has none."""
-
-    source: str
-    dataset: str
-    partitions: int
-    files: int
-    rows: int
-    size_bytes: int
-    first: datetime | None
-    last: datetime | None
 
 
 class Datasets:
@@ -149,13 +131,14 @@ class Datasets:
         return self._schema_of(next(keys[0] for keys in files.values() if keys))
 
     def stat(self, dataset: str, selection: Selection | None = None, *, source: Names = None) -> list[Stat]:
-        """Return what the footers of a dataset's files say, by source.
+        """Return what the footers of a dataset's files say, and `coverage` of their feeds, by source.
 
         Raises:
             NoSuchDatasetError: It has no file.
         """
+        name = str(_NAMES.get(dataset, dataset))
         return [
-            self._stat(one, str(_NAMES.get(dataset, dataset)), keys)
+            stat_of(self._store, one, name, keys, self._coverage(one, selection or Selection()))
             for one, keys in self.files(dataset, selection, source=source).items()
         ]
 
@@ -217,18 +200,16 @@ class Datasets:
         partitions = _partitions_of(self.files(dataset, source=source))
         return list(upsert(self._place.editor(), partitions, corrections, dry_run=dry_run))
 
-    def _stat(self, source: str, dataset: str, keys: Sequence[str]) -> Stat:
-        rows = size_bytes = 0
-        times: list[int] = []
-        for key in keys:
-            metadata = pq.read_metadata(self._open(key))
-            rows += metadata.num_rows
-            size_bytes += self._store.size(key) or 0
-            times += _times(metadata)
-        first, last = (_utc(find(times)) if times else None for find in (min, max))
-        return Stat(
-            source, dataset, len({key.rpartition("/")[0] for key in keys}), len(keys), rows, size_bytes, first, last
-        )
+    def _coverage(self, source: str, selection: Selection) -> pl.LazyFrame | None:
+        """Return what may be told of the feeds of a selection: a hole may have begun long before."""
+        symbols = selection.symbols and selection.symbols | {ANY}
+        told = Selection(selection.exchanges, symbols, None, selection.end)
+        keys = list(self._keys(source, Dataset.COVERAGE, told, follows_journal=self._follows_journal))
+        frames = list(self._frames(Dataset.COVERAGE, keys))
+        if not frames:
+            return None
+        conditions = _conditions(Selection(selection.exchanges, symbols))
+        return pl.concat(frames, how="diagonal_relaxed").filter(*conditions)
 
     def _sources(self, dataset: str, source: Names) -> list[str]:
         name = _NAMES.get(dataset, dataset)
@@ -297,21 +278,6 @@ def _conditions(selection: Selection) -> Iterator[pl.Expr]:
         yield pl.col("ts") >= selection.start
     if selection.end is not None:
         yield pl.col("ts") < selection.end
-
-
-def _times(metadata: pq.FileMetaData) -> list[int]:
-    """Return the first and last `ts` of every row group, us UTC."""
-    groups = (metadata.row_group(group) for group in range(metadata.num_row_groups))
-    found = []
-    for group in groups:
-        column = next(group.column(n) for n in range(group.num_columns) if group.column(n).path_in_schema == "ts")
-        if column.statistics is not None and column.statistics.has_min_max:
-            found += [int(column.statistics.min_raw), int(column.statistics.max_raw)]
-    return found
-
-
-def _utc(us: int) -> datetime:
-    return datetime.fromtimestamp(us / 1e6, tz=UTC)
 
 
 def _partitions_of(files: Mapping[str, Sequence[str]]) -> list[str]:
