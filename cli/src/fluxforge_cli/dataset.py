@@ -43,7 +43,7 @@ class ExportFormat(StrEnum):
 @app.command()
 def ls(config: ConfigOption = None, data: ThereOption = None) -> None:
     """List the datasets: files, rows, bytes and the time they cover."""
-    datasets = _datasets(config, data)
+    datasets = datasets_of(config, data)
     names = sorted({name for _, name in datasets.ls()})
     _print_stats([stat for name in names for stat in datasets.stat(name)])
 
@@ -63,13 +63,13 @@ def stat(
     from fluxforge.dataset import Selection  # noqa: PLC0415 - heavy
 
     selection = Selection.of(exchange, symbol, start, end)
-    _print_stats(_datasets(config, data).stat(dataset, selection, source=source))
+    _print_stats(datasets_of(config, data).stat(dataset, selection, source=source))
 
 
 @app.command()
 def schema(dataset: NameArgument, config: ConfigOption = None, data: ThereOption = None) -> None:
     """Print the columns of a dataset and their types."""
-    fields = _datasets(config, data).schema(dataset)
+    fields = datasets_of(config, data).schema(dataset)
     print_rows(["column", "type"], iter([(field.name, str(field.type)) for field in fields]), OutputFormat.CSV)
 
 
@@ -89,7 +89,7 @@ def read(  # noqa: PLR0913, PLR0917 - the options of a command
     data: ThereOption = None,
 ) -> None:
     """Print rows in the order of their time."""
-    frame = _datasets(config, data).scan(
+    frame = datasets_of(config, data).scan(
         dataset, source=source, exchange=exchange, symbol=symbol, start=start, end=end, resent=resent
     )
     frame = _columns(frame.sort("ts", maintain_order=True), columns)
@@ -119,7 +119,7 @@ def export(  # noqa: PLR0913, PLR0917 - the options of a command
         raise UsageError(f"export: expected a file with one of the suffixes {suffixes}, was {str(file)!r}")
     if file.exists():
         raise UsageError(f"export: {file} exists; choose another name, or remove it")
-    frame = _datasets(config, data).scan(
+    frame = datasets_of(config, data).scan(
         dataset, source=source, exchange=exchange, symbol=symbol, start=start, end=end, resent=resent
     )
     frame = _columns(frame.sort("ts", maintain_order=True), columns)
@@ -137,7 +137,7 @@ def verify(
     from fluxforge_cli.stores import segment_store  # noqa: PLC0415 - heavy
 
     settings = choose(config, data).settings
-    datasets = _datasets(config, data)
+    datasets = datasets_of(config, data)
     names = [dataset] if dataset else sorted({name for _, name in datasets.ls()})
     flaws: list[Flaw] = []
     for name in names:
@@ -149,7 +149,8 @@ def verify(
     raise typer.Exit(1 if flaws else 0)
 
 
-def _datasets(config: Path | None, data: Path | None) -> "Datasets":
+def datasets_of(config: Path | None, data: Path | None) -> "Datasets":
+    """Return the datasets that a person means."""
     from fluxforge.dataset import Datasets  # noqa: PLC0415 - heavy
 
     return Datasets.of(choose(config, data).settings)

@@ -1,5 +1,6 @@
 """`fluxforge dataset` as a person runs it."""
 
+import asyncio
 from pathlib import Path
 
 import polars as pl
@@ -51,6 +52,26 @@ async def test_rows_are_printed_and_exported(world: World) -> None:
         assert reader(file)["seq"].to_list() == [1, 1, 2, 2, 3, 3]
 
 
+async def test_rows_are_deleted_and_put_right_and_the_audit_balances(world: World) -> None:
+    code, output = await said(world, "delete", "trades", "--where", "seq = 2", "--dry-run")
+    assert (code, output.count("2 rows deleted"), output.splitlines()[-1]) == (0, 1, "1 partitions would change")
+    code, output = await said(world, "delete", "trades", "--where", "seq = 2")  # nobody answers
+    assert (code, "Aborted" in output) == (1, True), output
+    code, output = await said(world, "delete", "trades", "--where", "seq = 2", "--yes")
+    assert (code, output.splitlines()[-1]) == (0, "1 partitions changed"), output
+    file = world.base / "rows.csv"
+    await said(world, "export", "trades", file)
+    file.write_text(file.read_text().replace(",1-0,", ",A7,"))
+    code, output = await said(world, "upsert", "trades", file, "--yes")
+    assert (code, "4 rows corrected" in output) == (0, True), output
+    code, output = await said(world, "read", "trades", "--columns", "seq,trade_id", "--format", "csv")
+    assert output.splitlines() == ["seq,trade_id", "1,A7", "1,1-1", "3,3-0", "3,3-1"]
+    code, output = await said(world, "verify")
+    assert (code, output.count(": whole")) == (0, 6), output
+    audit = await asyncio.to_thread(world.audit, deep=True)
+    assert (audit.findings, audit.lanes[0].removed) == ((), 1)
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -60,6 +81,12 @@ async def test_rows_are_printed_and_exported(world: World) -> None:
         (("export", "books", "x.csv"), "hold lists, which CSV cannot"),
         (("export", "trades", "x.xlsx"), "expected a file with one of the suffixes .csv, .arrow, .parquet"),
         (("export", "trades", "there.csv"), "there.csv exists"),
+        (("delete", "trades", "--where", "seq >"), "where 'seq >'"),
+        (("delete", "trades", "--where", "seq > max(seq)"), "not at other rows"),
+        (("delete", "trades", "--where", "prize > 1"), "column 'prize': expected one of"),
+        (("upsert", "trades", "there.csv"), "column 'mine': expected one of"),
+        (("upsert", "trades", "nowhere.csv"), "nowhere.csv"),
+        (("upsert", "trades", "there.xlsx"), "expected a file with one of the suffixes"),
     ],
 )
 async def test_what_cannot_be_is_refused(world: World, arguments: tuple[str, ...], says: str) -> None:

@@ -189,13 +189,19 @@ class Datasets:
     ) -> list[Edited]:
         """Correct rows by their key (docs/formats/dataset.md), and add those whose key does not stand yet.
 
-        `rows` have the columns of the key and of the order, and those that change. Each partition changes in one step.
+        `rows` have the columns of the key and of the order, and those that change, or what a scan returns of both. Each
+        partition changes in one step.
 
         Raises:
             NoSuchDatasetError: The dataset has no file at all.
             UsageError: The rows are none for these columns, or of a partition that does not stand.
             ConfigurationError: Files cannot be replaced here.
         """
+        if "source" in rows.columns:
+            sources = rows["source"].unique().to_list()
+            if len(sources) > 1 or (source and sources != [source]):
+                raise UsageError(f"corrections: expected rows of one source, were of {sorted(sources)}")
+            source, rows = source or next(iter(sources), None), rows.drop("source")
         corrections = Corrections.of(rows, str(_NAMES.get(dataset, dataset)), self.schema(dataset, source=source))
         partitions = _partitions_of(self.files(dataset, source=source))
         return list(upsert(self._place.editor(), partitions, corrections, dry_run=dry_run))
