@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import random
+import signal
 import sys
 import threading
 import time
@@ -18,6 +19,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from fluxforge.dataset import Datasets
+from fluxforge.domain.errors import FluxForgeError
+from fluxforge.domain.journal import is_output
+from fluxforge.runtime.journals import Journals
 from tests.faults.mode import Runs
 from tests.faults.table import FaultTable
 from tests.unit.fluxforge_compactor.world import PARTITION, World, trades
@@ -25,8 +29,9 @@ from tests.unit.fluxforge_compactor.world import PARTITION, World, trades
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 ROWS = 20
-PARTS_MAX = 2_000
-_GONE = (FileNotFoundError, duckdb.IOException, pl.exceptions.ComputeError, OSError)
+PARTS_MAX = 10_000
+_FAILURES = (FluxForgeError, duckdb.IOException, pl.exceptions.ComputeError, OSError)
+_GONE = ("no such file", "does not exist")
 
 
 def seqs_by_duckdb(world: World) -> Counter[int]:
@@ -56,6 +61,10 @@ class Listing:
     def __init__(self) -> None:
         self._known: dict[str, list[int]] = {}
 
+    def merged(self) -> int:
+        """Return how many files it has seen that others were merged into."""
+        return sum(map(is_output, self._known))
+
     def __call__(self, world: World) -> Counter[int]:
         found: Counter[int] = Counter()
         for name in os.listdir(world.place):  # noqa: PTH208 - names, thousands of times a second
@@ -65,13 +74,7 @@ class Listing:
         return found
 
 
-READERS: list[Callable[[World], Counter[int]]] = [
-    seqs_by_duckdb,
-    seqs_by_polars,
-    seqs_by_pandas,
-    seqs_by_scan,
-    Listing(),
-]
+LIBRARIES: list[Callable[[World], Counter[int]]] = [seqs_by_duckdb, seqs_by_polars, seqs_by_pandas, seqs_by_scan]
 
 
 class Placing:
@@ -90,7 +93,7 @@ class Placing:
             self.begun += 1
             self._world.put(self.begun, trades(self.begun * ROWS, ROWS, step_s=0.01))
             self.placed += 1
-            self._ending.wait(0.02)
+            self._ending.wait(0.05)
 
     @contextlib.contextmanager
     def going_on(self) -> Iterator[None]:
@@ -112,7 +115,12 @@ class Reading:
         self._world = world
         self._placing = placing
         self._ending = threading.Event()
-        self._threads = [threading.Thread(target=self._run, args=(reader,)) for reader in READERS]
+        self.listing = Listing()
+        self._threads = [threading.Thread(target=self._run, args=(reader,)) for reader in (*LIBRARIES, self.listing)]
+
+    def fewest(self) -> int:
+        """Return how many scans the slowest of the libraries has completed."""
+        return min(self.scans[reader.__name__.rpartition("_")[2]] for reader in LIBRARIES)
 
     def _run(self, reader: Callable[[World], Counter[int]]) -> None:
         name = reader.__name__.rpartition("_")[2]
@@ -120,8 +128,11 @@ class Reading:
             before = self._placing.placed
             try:
                 found = reader(self._world)
-            except _GONE:
-                self.overtaken[name] += 1
+            except _FAILURES as error:
+                if any(words in str(error).lower() for words in _GONE):
+                    self.overtaken[name] += 1
+                else:
+                    self.wrong.append(f"{name}: {error!r}")
                 continue
             self._judge(name, found, before, self._placing.begun)
             self.scans[name] += 1
@@ -159,14 +170,21 @@ async def merged_once(process: asyncio.subprocess.Process) -> None:
             assert process.returncode is None
 
 
+def is_interrupted(world: World) -> bool:
+    """Return whether a merge was begun and not finished."""
+    claims = {entry.claim.token: entry for entry in Journals(world.output).entries(PARTITION)}
+    begun = {path.name.rpartition(".")[2] for path in (world.folder / "out" / ".tmp").glob("merge_*")}
+    return any(token not in claims or claims[token].settlement is None for token in begun)
+
+
 async def test_readers_are_right_while_a_compactor_is_killed_and_parts_come_in(
     tmp_path: Path, runs: Runs, seed: int, table: FaultTable
 ) -> None:
-    chance, kills = random.Random(seed), runs(bounded=6, full=100)
+    chance, kills = random.Random(seed), runs(bounded=3, full=100)
     world = World(tmp_path, "local")
     placing = Placing(world)
     reading = Reading(world, placing)
-    recoveries = []
+    recoveries, placed, interrupted = [], 0, 0
     with placing.going_on():
         while placing.placed < 3:  # noqa: ASYNC110 - another thread's work
             await asyncio.sleep(0.01)
@@ -179,17 +197,30 @@ async def test_readers_are_right_while_a_compactor_is_killed_and_parts_come_in(
                 await asyncio.sleep(chance.uniform(0, 0.2))
                 process.kill()
                 await process.communicate()
-            while min(reading.scans[name] for name in ("duckdb", "polars", "pandas", "scan")) < 2:  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
+                assert process.returncode == -signal.SIGKILL
+                interrupted += is_interrupted(world)
+                assert placing.placed > placed, "parts come in all the time"
+                placed = placing.placed
+                async with asyncio.timeout(120):
+                    while reading.fewest() == 0:  # noqa: ASYNC110 - other threads' work
+                        await asyncio.sleep(0.05)
+            scans_beside_kills = reading.fewest()
     assert reading.wrong == []
+    assert scans_beside_kills >= runs(bounded=1, full=kills // 4)
+    merges = sum(entry.is_merged for entry in Journals(world.output).entries(PARTITION))
+    assert merges >= kills
+    assert reading.listing.merged() >= kills
+    assert interrupted >= runs(bounded=0, full=1)
     for _ in range(2):
         world.compactor(grace_s=0).compact(PARTITION)
     world.check()
+    assert list(Datasets.at(world.folder / "out").verify("trades")) == []
     assert len(world.names()) == 1
     assert world.leftovers() == []
     scans = ", ".join(f"{name} {count}" for name, count in sorted(reading.scans.items()))
     table.add(
-        fault=f"SIGKILL of a compactor, {placing.placed} parts coming in; complete scans: {scans}",
+        fault=f"SIGKILL of a compactor, {interrupted} amid one of {merges} merges, {placing.placed} parts coming in; "
+        f"complete scans: {scans}",
         runs=kills,
         recoveries_s=recoveries,
     )
