@@ -54,6 +54,7 @@ ccxt:
         watchTicker: ["BTC/USD", "ETH/USD"]
 ingestion: {{segment_max_age_seconds: 10}}
 etl: {{delete_after_processing: false}}
+compaction: {{enabled: false}}
 telemetry: {{port: 0}}
 """
 

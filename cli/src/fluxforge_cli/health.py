@@ -54,7 +54,7 @@ def health(
 
 def findings(settings: "Settings", heard: "Mapping[str, Status]") -> list[Finding]:
     """Return each process that the configuration asks for, or that was heard, and how it is. Pure."""
-    from fluxforge.domain.status import CollectorStatus, EtlStatus, SegmenterStatus  # noqa: PLC0415 - heavy
+    from fluxforge.domain.status import CollectorStatus, CompactorStatus, EtlStatus, SegmenterStatus  # noqa: PLC0415 - heavy
     from fluxforge_cli.system.plan import lanes  # noqa: PLC0415 - heavy
 
     statuses = list(heard.values())
@@ -69,6 +69,11 @@ def findings(settings: "Settings", heard: "Mapping[str, Status]") -> list[Findin
     found += [
         Finding("etl-worker", one.ready, f"{_ready(one.ready)}, backlog {one.backlog:,} segments") for one in workers
     ] or [_silent("etl-worker")]
+    found += [
+        Finding("compactor", one.ready, f"{_ready(one.ready)}, {one.merges:,} merges of {one.files:,} files")
+        for one in statuses
+        if isinstance(one, CompactorStatus)
+    ]
     return found
 
 

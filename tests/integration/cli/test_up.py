@@ -11,7 +11,7 @@ from tests.system import simulator
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(480)]
 
 
-def config(tmp_path: Path, port: int, *, markets: str = '"BTC/USD"', more: str = "") -> Path:
+def config(tmp_path: Path, port: int, *, markets: str = '"BTC/USD"', more: str = "", compaction: str = "") -> Path:
     path = tmp_path / "config.yaml"
     path.write_text(
         f"""
@@ -22,6 +22,7 @@ ccxt:
       channels: {{watchTrades: [{markets}], watchOrderBook: [{markets}]}}
 ingestion: {{segment_max_age_seconds: 5}}
 {more or "telemetry: {port: 0}"}
+compaction: {{{compaction or "enabled: false"}}}
 """
     )
     return path
@@ -29,7 +30,9 @@ ingestion: {{segment_max_age_seconds: 5}}
 
 async def test_an_interrupt_drains_and_the_balance_closes_for_this_run_alone(tmp_path: Path) -> None:
     async with simulator("--exchange", "kraken") as (port, _):
-        path = config(tmp_path, port)
+        path = config(
+            tmp_path, port, compaction="compact_after: 1, min_file_count: 2, interval_seconds: 1, grace_seconds: 1"
+        )
         async with started("up", "--config", path, cwd=tmp_path) as command:
             await command.until(r"in [1-9]\d* segments")
             async with asyncio.timeout(PATIENCE_S):
@@ -45,6 +48,10 @@ async def test_an_interrupt_drains_and_the_balance_closes_for_this_run_alone(tmp
         async with started("up", "--config", path, "--seconds", "12", cwd=tmp_path) as command:
             assert await command.end() == 0, command.text
         assert "The balance closes." in command.text
+        assert await asyncio.to_thread(lambda: list(tmp_path.rglob("merged_*.parquet")))
+        code, audited = await run("audit", "--deep", "--config", path, cwd=tmp_path)
+        assert (code, "balanced" in audited) == (0, True), audited
+        assert (await run("dataset", "verify", "--config", path, cwd=tmp_path))[0] == 0
 
 
 async def test_a_killed_collector_comes_back_and_the_account_says_what_it_cannot_know(tmp_path: Path) -> None:

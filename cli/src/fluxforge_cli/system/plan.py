@@ -20,6 +20,7 @@ class Role(StrEnum):
     COLLECTOR = "collector"
     SEGMENTER = "segmenter"
     ETL = "etl-worker"
+    COMPACTOR = "compactor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +55,16 @@ def lanes(settings: Settings) -> tuple[Lane, ...]:
 
 
 def plan(
-    settings: Settings, *, config: Path | None, bus_urls: Sequence[str], variables: Mapping[str, str]
+    settings: Settings,
+    *,
+    config: Path | None,
+    bus_urls: Sequence[str],
+    variables: Mapping[str, str],
+    compacts: bool = True,
 ) -> list[ServicePlan]:
-    """Return the processes: segmenter first, then ETL workers, then a collector for each lane.
+    """Return the processes: segmenter first, then ETL workers, a collector for each lane, and the compactor.
+
+    `compacts`: whether files can be replaced where the datasets stand; the configuration has a say, too.
 
     Telemetry ports count up from the configured one in this order; 0 stays 0.
     """
@@ -80,4 +88,6 @@ def plan(
     for lane in lanes(settings):
         extra = ("--exchange", lane.exchange, "--shard", lane.shard)
         add(Role.COLLECTOR, f"{lane.exchange}-{lane.shard}", "fluxforge_collector", *extra)
+    if compacts and settings.compaction.enabled:
+        add(Role.COMPACTOR, "", "fluxforge_compactor")
     return services

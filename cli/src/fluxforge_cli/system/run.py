@@ -11,9 +11,17 @@ from typing import Final
 
 from fluxforge.adapters.jetstream import BusOptions, connect
 from fluxforge.adapters.jetstream.provision import provision
+from fluxforge.adapters.stores import open_partitions
 from fluxforge.adapters.system_clock import SystemClock
-from fluxforge.domain.errors import ManifestError, TransientError
-from fluxforge.domain.status import CollectorStatus, EtlStatus, SegmenterStatus, Status, status_from_json
+from fluxforge.domain.errors import ConfigurationError, ManifestError, TransientError
+from fluxforge.domain.status import (
+    CollectorStatus,
+    CompactorStatus,
+    EtlStatus,
+    SegmenterStatus,
+    Status,
+    status_from_json,
+)
 from fluxforge.ports.bus import Bus
 from fluxforge.runtime.lifecycle import DRAIN_DEADLINE_S, Shutdown
 from fluxforge_cli.options import Chosen
@@ -32,6 +40,7 @@ _KINDS: Final[dict[Role, type[Status]]] = {
     Role.COLLECTOR: CollectorStatus,
     Role.SEGMENTER: SegmenterStatus,
     Role.ETL: EtlStatus,
+    Role.COMPACTOR: CompactorStatus,
 }
 _CHILD_DEADLINE_S: Final = DRAIN_DEADLINE_S + 5.0
 
@@ -116,8 +125,26 @@ class System:
         settings = self._chosen.settings
         logs = settings.storage.scratch_dir / "logs"
         logs.mkdir(parents=True, exist_ok=True)
-        plans = plan(settings, config=self._chosen.config, bus_urls=tuple(servers), variables=self._chosen.variables)
+        plans = plan(
+            settings,
+            config=self._chosen.config,
+            bus_urls=tuple(servers),
+            variables=self._chosen.variables,
+            compacts=self._can_compact(),
+        )
         self._services = [Service(one, logs / f"{one.name}.log", self._screen.say) for one in plans]
+
+    def _can_compact(self) -> bool:
+        """Return whether files of the datasets can be replaced here, and say why not: everything else can go on."""
+        storage = self._chosen.settings.storage
+        if not self._chosen.settings.compaction.enabled:
+            return False
+        try:
+            open_partitions(storage.etl_storage_output, storage.scratch_dir).probe()
+        except ConfigurationError as error:
+            self._screen.say(f"no compactor: {error}")
+            return False
+        return True
 
     async def _live(
         self,
@@ -188,6 +215,7 @@ class System:
         self._phase = f"{DRAINING}: processing"
         await self._until("the ETL has nothing left to do", lambda: _work_done(bus))
         await self._drain_role(Role.ETL)
+        await self._drain_role(Role.COMPACTOR)
         self._close_step("process the rest")
 
     async def _drain_role(self, role: Role) -> None:

@@ -2,6 +2,9 @@
 
 import argparse
 import asyncio
+import os
+import secrets
+import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -13,6 +16,7 @@ from fluxforge.adapters.stores import open_partitions, open_store
 from fluxforge.adapters.system_clock import SystemClock
 from fluxforge.dataset.rewrite.candidates import Looker
 from fluxforge.domain.errors import FluxForgeError
+from fluxforge.domain.status import status_to_json
 from fluxforge.ports.partitions import Partitions
 from fluxforge.runtime import lifecycle, logs, telemetry
 from fluxforge.runtime.notices import BusNotices, give_notice
@@ -80,6 +84,8 @@ async def _serve(settings: Settings, shutdown: lifecycle.Shutdown) -> None:
             hints.cancel()
     finally:
         await server.close()
+    sys.stdout.buffer.write(status_to_json(service.status()) + b"\n")
+    sys.stdout.flush()
 
 
 async def _listen(
@@ -92,5 +98,6 @@ async def _listen(
         async with asyncio.TaskGroup() as group:
             group.create_task(bus.failed())
             group.create_task(service.listen(bus))
+            group.create_task(service.announce(bus, f"{os.getpid()}-{secrets.token_hex(2)}"))
     finally:
         await bus.close()

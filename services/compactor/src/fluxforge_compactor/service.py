@@ -4,6 +4,7 @@ What the bus says is a hint: whoever misses it looks later.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from functools import partial
 from typing import Final
@@ -13,6 +14,7 @@ import orjson
 from fluxforge.dataset.edit import EditRefusedError
 from fluxforge.domain.commit import CommitRecord
 from fluxforge.domain.errors import (
+    FluxForgeError,
     NameRefusedError,
     ObjectNotFoundError,
     PartitionChangedError,
@@ -20,6 +22,7 @@ from fluxforge.domain.errors import (
     TransientError,
 )
 from fluxforge.domain.lane import Lane
+from fluxforge.domain.status import CompactorStatus, status_subject, status_to_json
 from fluxforge.ports.bus import Bus
 from fluxforge.ports.clock import Clock
 from fluxforge.ports.store import Store
@@ -55,11 +58,30 @@ class CompactorService:
         """How many objects the journals of partitions have of which nothing is to be cleared any more."""
         self._round_due_ns = 0
         self._is_ready = False
+        self._partitions = self._merges = self._files = self._failed = 0
 
     @property
     def is_ready(self) -> bool:
         """Whether everything was looked at once."""
         return self._is_ready
+
+    def status(self) -> CompactorStatus:
+        """Return what the service says of itself."""
+        return CompactorStatus(
+            at_ns=self._clock.wall_ns(),
+            ready=self._is_ready,
+            partitions=self._partitions,
+            merges=self._merges,
+            files=self._files,
+            failed=self._failed,
+        )
+
+    async def announce(self, bus: Bus, instance: str) -> None:
+        """Say so once a second, for ever."""
+        while True:
+            with contextlib.suppress(TransientError):  # a status is for whoever looks, when the bus is there
+                await bus.events.announce(status_subject("compactor", instance), status_to_json(self.status()))
+            await asyncio.sleep(_TICK_S)
 
     async def run(self, shutdown: Shutdown) -> None:
         """Work until the end is asked for; a merge that is not done by then is left, and begun again by the next start.
@@ -100,6 +122,7 @@ class CompactorService:
         if not shutdown.requested:
             await shutdown.unless_hurried(self._patience.disk(self._retain))
         now_ns = self._clock.monotonic_ns()
+        self._partitions = len(partitions)
         self._events.round_ended(partitions=len(partitions), duration_s=(now_ns - begun_ns) / _NS)
         self._round_due_ns = now_ns + int(self._settings.interval_s * _NS)
         self._is_ready = True
@@ -109,7 +132,7 @@ class CompactorService:
             try:
                 self._retention.delete(found)
             except (EditRefusedError, PartitionChangedError) as error:  # the next round finds it again
-                self._events.partition_failed(found.key, error)
+                self._fail(found.key, error)
             else:
                 self._events.object_expired(found)
 
@@ -123,13 +146,19 @@ class CompactorService:
         try:
             result = await self._patience.disk(lambda: self._compactor.compact(partition))
         except PermanentError as error:
-            self._events.partition_failed(partition, error)
+            self._fail(partition, error)
             return
         self._events.partition_compacted(result)
+        self._merges += len(result.merges)
+        self._files += sum(len(merge.parents) for merge in result.merges)
         for failure in result.failures:
-            self._events.partition_failed(partition, failure)
+            self._fail(partition, failure)
         if result.is_pending:  # what was merged is cleared when its grace is over
             self._due_ns[partition] = self._clock.monotonic_ns() + self._settings.policy.grace_ns + _SLACK_NS
+
+    def _fail(self, partition: str, error: FluxForgeError) -> None:
+        self._failed += 1
+        self._events.partition_failed(partition, error)
 
     def _due(self) -> list[str]:
         now_ns = self._clock.monotonic_ns()

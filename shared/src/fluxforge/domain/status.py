@@ -82,11 +82,27 @@ class EtlStatus:
     rows: dict[str, int]
 
 
-Status = CollectorStatus | SegmenterStatus | EtlStatus
+@dataclass(frozen=True, slots=True)
+class CompactorStatus:
+    """A compactor. `partitions`: looked at in its last round; `merges` of `files` were carried out by this process.
+
+    `failed`: partitions that could not be compacted, each time it was tried.
+    """
+
+    at_ns: int
+    ready: bool
+    partitions: int
+    merges: int
+    files: int
+    failed: int
+
+
+Status = CollectorStatus | SegmenterStatus | EtlStatus | CompactorStatus
 _KINDS: Final[dict[str, type[Status]]] = {
     "collector": CollectorStatus,
     "segmenter": SegmenterStatus,
     "etl-worker": EtlStatus,
+    "compactor": CompactorStatus,
 }
 
 

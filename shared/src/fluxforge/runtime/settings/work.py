@@ -137,8 +137,9 @@ class RetentionSettings(Group):
 
 
 class CompactionSettings(Group):
-    """When small parts of a partition are merged; times in seconds."""
+    """When small parts of a partition are merged; times in seconds. `enabled`: whether `fluxforge up` sees to it."""
 
+    enabled: bool = True
     interval_seconds: Count = 900
     compact_after: DurationSeconds = 900
     min_file_count: Annotated[int, Field(strict=True, ge=2)] = 2
