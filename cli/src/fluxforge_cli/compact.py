@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fluxforge_cli.keys import key_of
 from fluxforge_cli.options import ConfigOption, ThereOption, choose
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def compact(
     settings = choose(config, data).settings
     own = _own(settings, target_file_count, min_file_count)
     compactor, access = compactor_of(settings, own)
-    prefix = _prefix(settings, path)
+    prefix = key_of(settings, path)
     processed_dir = settings.storage.paths.processed_dir
     if prefix != processed_dir and not prefix.startswith(f"{processed_dir}/"):
         raise UsageError(f"compact: expected a path at or below {processed_dir!r}, was {path!r}")
@@ -84,17 +84,6 @@ def _own(settings: "Settings", target_count: int | None, min_count: int | None) 
     merge = own.policy.merge
     merge = replace(merge, target_count=target_count or merge.target_count, min_count=min_count or merge.min_count)
     return replace(own, policy=replace(own.policy, merge=merge, quiet_ns=0))
-
-
-def _prefix(settings: "Settings", path: str) -> str:
-    """Return the key prefix that a person means by a directory or a key."""
-    storage = settings.storage.etl_storage_output
-    there = Path(path).absolute()
-    if storage.s3 is None or storage.backend == "local":
-        base = storage.base_dir.absolute()
-        if there.is_dir() and there.is_relative_to(base) and there != base:
-            return there.relative_to(base).as_posix()
-    return path.strip("/")
 
 
 def _compact_all(

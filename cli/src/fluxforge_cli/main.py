@@ -14,6 +14,7 @@ from fluxforge_cli.demo import demo
 from fluxforge_cli.health import health
 from fluxforge_cli.provision import provision
 from fluxforge_cli.query import query
+from fluxforge_cli.repartition import repartition
 from fluxforge_cli.retain import retain
 from fluxforge_cli.segment import segment
 from fluxforge_cli.segments import segments
@@ -38,6 +39,7 @@ app.command(rich_help_panel=_LOOK)(segments)
 app.command(rich_help_panel=_LOOK)(audit)
 app.command(rich_help_panel=_LOOK)(health)
 app.command(rich_help_panel=_DATASETS)(compact)
+app.command(rich_help_panel=_DATASETS)(repartition)
 app.add_typer(dataset.app, name="dataset", rich_help_panel=_DATASETS)
 app.command(rich_help_panel=_DATASETS)(retain)
 app.command(rich_help_panel=_SERVICES)(collect)

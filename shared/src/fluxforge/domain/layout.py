@@ -38,6 +38,12 @@ class Layout:
         return replace(self, is_recomputation=True)
 
     @property
+    def directories(self) -> frozenset[str]:
+        """The names directly below a store that are taken by something else than datasets."""
+        own = {"commits", "tails", "quarantine", "dead", _RECOMPUTED, TMP, JOURNAL}
+        return frozenset({self.raw_dir.partition("/")[0], *own})
+
+    @property
     def _apart(self) -> str:
         return f"{_RECOMPUTED}/{encode_component(self.processed_dir)}/" if self.is_recomputation else ""
 
@@ -112,6 +118,26 @@ def claim_key(partition: str, n: int) -> str:
 def settlement_key(partition: str, n: int) -> str:
     """Return the key of what became of the n-th claim."""
     return f"{journal_prefix(partition)}/{n:06d}{SETTLED_SUFFIX}"
+
+
+def repartitioned_prefix(root: str) -> str:
+    """Return where the records stand of what was repartitioned into a root of datasets; no partition is named so."""
+    return f"{journal_prefix(root)}/repartitioned"
+
+
+def repartitioned_key(root: str, unit: str) -> str:
+    """Return the key of the record of one unit, by its id."""
+    return f"{repartitioned_prefix(root)}/{unit}.json"
+
+
+def repartitioning_prefix(root: str) -> str:
+    """Return where it stands which units are being placed in a root of datasets."""
+    return f"{journal_prefix(root)}/repartitioning"
+
+
+def repartitioning_key(root: str, unit: str) -> str:
+    """Return the key of the mark that a unit is being placed, by its id."""
+    return f"{repartitioning_prefix(root)}/{unit}.json"
 
 
 def segment_of_file(file: str) -> str | None:
