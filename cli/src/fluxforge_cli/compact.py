@@ -61,7 +61,8 @@ def compact(
     processed_dir = settings.storage.paths.processed_dir
     if prefix != processed_dir and not prefix.startswith(f"{processed_dir}/"):
         raise UsageError(f"compact: expected a path at or below {processed_dir!r}, was {path!r}")
-    partitions = compactor.partitions(prefix)
+    # What was edited or removed leaves something to clear where no file may stand any more.
+    partitions = sorted({*compactor.partitions(prefix), *compactor.journaled(prefix)})
     if not partitions:
         raise UsageError(f"compact: no Parquet file at or below {prefix!r}; `fluxforge segments` shows what there is")
     console = terminal()

@@ -11,6 +11,7 @@ from fluxforge_cli.audit import audit
 from fluxforge_cli.collect import collect
 from fluxforge_cli.compact import compact
 from fluxforge_cli.demo import demo
+from fluxforge_cli.edit import delete, upsert
 from fluxforge_cli.health import health
 from fluxforge_cli.provision import provision
 from fluxforge_cli.query import query
@@ -40,6 +41,8 @@ app.command(rich_help_panel=_LOOK)(audit)
 app.command(rich_help_panel=_LOOK)(health)
 app.command(rich_help_panel=_DATASETS)(compact)
 app.command(rich_help_panel=_DATASETS)(repartition)
+dataset.app.command()(delete)
+dataset.app.command()(upsert)
 app.add_typer(dataset.app, name="dataset", rich_help_panel=_DATASETS)
 app.command(rich_help_panel=_DATASETS)(retain)
 app.command(rich_help_panel=_SERVICES)(collect)

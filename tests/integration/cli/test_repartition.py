@@ -58,6 +58,11 @@ async def test_datasets_stand_in_a_new_root_by_other_columns(world: World) -> No
     assert (code, "trades: whole" in output) == (0, True), output
     code, output = await run("query", "select count(*) as n from trades", "--data", data, cwd=data, **variables)
     assert (code, "500" in output) == (0, True), output
+    deleting = ("dataset", "delete", "trades", "--where", "boot = 'b2'", "--yes", "--data", data)
+    code, output = await run(*deleting, cwd=data, **variables)
+    assert (code, "200 rows deleted" in output) == (0, True), output
+    code, output = await run("dataset", "verify", "--data", data, cwd=data, **variables)
+    assert (code, "trades: whole" in output) == (0, True), output
 
 
 async def test_what_cannot_be_read_is_named_and_the_rest_goes_on(world: World) -> None:

@@ -22,12 +22,19 @@ from fluxforge.domain.errors import (
 )
 from fluxforge.domain.journal import is_output
 from fluxforge.domain.lane import Lane
-from fluxforge.domain.layout import JOURNAL, Layout, journal_prefix
+from fluxforge.domain.layout import (
+    JOURNAL,
+    Layout,
+    journal_prefix,
+    repartitioned_prefix,
+    repartitioning_prefix,
+)
 from fluxforge.ports.store import Store
 from fluxforge.runtime.stored_file import StoredFile
 
 SUFFIX: Final = ".parquet"
 _META: Final = "fluxforge."
+_REPARTITIONED: Final = "fluxforge.repartitioned"
 _WHOLE_BYTES_MAX: Final = 16 * 2**20
 _OF_PARTS: Final = frozenset({"fluxforge.lane", "fluxforge.segment", "fluxforge.rows", "fluxforge.merged"})
 
@@ -93,7 +100,9 @@ class Looker:
     def journals(self, prefix: str) -> dict[str, int]:
         """Return every partition at or below a key prefix that has a journal, and how many objects it has, in order."""
         names = (key.removeprefix(f"{JOURNAL}/").rpartition("/")[0] for key in self.output.keys(journal_prefix(prefix)))
-        return dict(sorted(Counter(names).items()))
+        root = prefix.partition("/")[0]
+        others = {one(root).removeprefix(f"{JOURNAL}/") for one in (repartitioned_prefix, repartitioning_prefix)}
+        return dict(sorted(Counter(name for name in names if name not in others).items()))
 
     def listed(self, partition: str) -> frozenset[str]:
         """Return the names that stand in a partition."""
@@ -109,7 +118,7 @@ class Looker:
             found = self.footer(partition, name)
             if isinstance(found, Left):
                 left.append(found)
-            elif is_output(name) or self._is_placed(found):
+            elif is_output(name) or _REPARTITIONED in found.metadata or self._is_placed(found):
                 size_bytes = self.output.size(f"{partition}/{name}")
                 if size_bytes is not None:
                     candidates.append(
