@@ -31,7 +31,11 @@ from fluxforge.runtime.settings import Settings
 from fluxforge.runtime.stored_file import StoredFile
 
 _NAMES: Final = {"books": Dataset.BOOKS, "hf": Dataset.HF, "bars": Dataset.BARS}
-_BACKFILL: Final = "backfill"
+_FIRST_HAND: Final = {
+    "resent": ~pl.col("resent").fill_null(value=False),
+    "source_kind": pl.col("source_kind").ne_missing("backfill"),
+}
+"""What trades are that the venue sent once, as they happened."""
 _READERS: Final = 16
 _SOFTWARE: Final = f"fluxforge {version('fluxforge')}"
 
@@ -118,7 +122,8 @@ class Datasets:
         frame = pl.concat(frames, how="diagonal_relaxed") if len(frames) > 1 else frames[0]
         frame = frame.filter(*_conditions(selection))
         if dataset == Dataset.TRADES and not resent:
-            frame = frame.filter(~pl.col("resent").fill_null(value=False), pl.col("source_kind").ne_missing(_BACKFILL))
+            known = frame.collect_schema().names()  # trades of former versions cannot be told apart so
+            frame = frame.filter(*(condition for name, condition in _FIRST_HAND.items() if name in known))
         return frame.select(list(columns)) if columns is not None else frame.select("source", pl.exclude("source"))
 
     def schema(self, dataset: str, *, source: Names = None) -> pa.Schema:

@@ -70,13 +70,14 @@ class Claim:
         try:
             parents, outputs = (tuple(File(**file) for file in raw.pop(name)) for name in ("parents", "outputs"))
             claim = cls(parents=parents, outputs=outputs, **raw)
+            merged = sum(file.rows for file in claim.parents)
+            rows = claim.rows
         except (AttributeError, KeyError, TypeError) as error:
             raise ManifestError(what, f"unreadable: {error}") from error
-        merged = sum(file.rows for file in claim.parents)
         if len(claim.outputs) > 1 or not (claim.outputs or claim.reason):
             raise ManifestError(what, f"expected one output, was {len(claim.outputs)}")
-        if claim.reason is None and merged != claim.rows:
-            raise ManifestError(what, f"expected outputs of {merged} rows, was {claim.rows}")
+        if claim.reason is None and merged != rows:
+            raise ManifestError(what, f"expected outputs of {merged} rows, was {rows}")
         return claim
 
 

@@ -37,11 +37,25 @@ def test_claim_and_settlement_read_back() -> None:
         (b'{"v":1,"parents":[],"outputs":[]}', "unreadable"),
         (b'{"v":1,"parents":[]}', "unreadable"),
         (replace(CLAIM, parents=CLAIM.parents[:1]).to_json(), "expected outputs of 3 rows, was 7"),
+        (replace(CLAIM, parents=(File("part_a.parquet", "3", 30),)).to_json(), "unreadable"),  # type: ignore[arg-type]
+        (replace(CLAIM, outputs=CLAIM.outputs * 2).to_json(), "expected one output, was 2"),
+        (replace(CLAIM, outputs=()).to_json(), "expected one output, was 0"),
     ],
 )
 def test_what_is_no_claim_is_refused(text: bytes, says: str) -> None:
     with pytest.raises(ManifestError, match=says):
         Claim.from_json(text)
+
+
+@pytest.mark.parametrize("outputs", [CLAIM.outputs, ()])
+def test_an_edit_may_change_rows_and_leave_none(outputs: tuple[File, ...]) -> None:
+    edit = replace(CLAIM, parents=CLAIM.parents[:1], outputs=outputs, reason="delete: price < 0")
+    assert Claim.from_json(edit.to_json()) == edit
+    assert edit.output == (outputs[0] if outputs else None)
+    assert live({"part_a.parquet", "part_b.parquet"}, [Entry(edit, MERGED)]) == {
+        "part_b.parquet",
+        *(file.name for file in outputs),
+    }
 
 
 @pytest.mark.parametrize("text", [b"{}", b"[", b'{"v":1,"merged":true}'])
