@@ -106,7 +106,7 @@ class CompactorService:
                 continue
             for payload in heard.values():
                 for partition in await self._patience.disk(partial(self._partitions_of, payload)):
-                    self._note(partition)
+                    self._note(partition, self._settings.policy.quiet_ns)
 
     async def _round(self, shutdown: Shutdown) -> None:
         begun_ns = self._clock.monotonic_ns()
@@ -154,7 +154,9 @@ class CompactorService:
         for failure in result.failures:
             self._fail(partition, failure)
         if result.is_pending:  # what was merged is cleared when its grace is over
-            self._due_ns[partition] = self._clock.monotonic_ns() + self._settings.policy.grace_ns + _SLACK_NS
+            self._note(partition, self._settings.policy.grace_ns)
+        if not result.quiet:
+            self._note(partition, self._settings.policy.quiet_ns)
 
     def _fail(self, partition: str, error: FluxForgeError) -> None:
         self._failed += 1
@@ -167,10 +169,11 @@ class CompactorService:
             del self._due_ns[partition]
         return due
 
-    def _note(self, partition: str) -> None:
+    def _note(self, partition: str, wait_ns: int) -> None:
+        """Look at a partition after a while, or sooner where that is due already."""
+        due_ns = self._clock.monotonic_ns() + wait_ns + _SLACK_NS
         if len(self._due_ns) < _HINTS_MAX or partition in self._due_ns:
-            quiet_ns = self._settings.policy.quiet_ns
-            self._due_ns[partition] = self._clock.monotonic_ns() + quiet_ns + _SLACK_NS
+            self._due_ns[partition] = min(due_ns, self._due_ns.get(partition, due_ns))
 
     def _partitions_of(self, payload: bytes) -> frozenset[str]:
         """Return the partitions that a committed segment has parts in; none where nobody can tell."""

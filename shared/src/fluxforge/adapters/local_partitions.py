@@ -22,7 +22,7 @@ from fluxforge.domain.journal import Claim
 from fluxforge.domain.layout import TMP
 from fluxforge.ports.partitions import Partitions
 
-_FOREIGN: Final = frozenset({"nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "glusterfs"})
+_FOREIGN: Final = frozenset({"nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "glusterfs", "virtiofs"})
 _MOUNTS: Final = Path("/proc/self/mounts")
 
 
@@ -169,5 +169,7 @@ def _kind_of_mount(path: Path) -> str | None:
         return None
     real = path.resolve()
     mounts = [line.split()[1:3] for line in _MOUNTS.read_text().splitlines()]
-    holding = [(len(at), kind) for at, kind in mounts if real.is_relative_to(at.replace("\\040", " "))]
-    return max(holding)[1] if holding else None
+    holding = [
+        (len(at), n, kind) for n, (at, kind) in enumerate(mounts) if real.is_relative_to(at.replace("\\040", " "))
+    ]
+    return max(holding)[2] if holding else None  # of mounts over one another the last one shows
