@@ -6,7 +6,7 @@ from typing import Final, Self
 import polars as pl
 import pyarrow as pa
 
-from fluxforge.dataset.rewrite.merge import plain
+from fluxforge.dataset.rewrite.merge import decoded, plain
 from fluxforge.domain.errors import UsageError
 from fluxforge.domain.partition import key_columns
 from fluxforge.runtime.parquet import ROW_ORDER
@@ -129,7 +129,7 @@ def shaped(rows: pl.DataFrame, schema: pa.Schema) -> pa.Table:
 
 
 def _frame(table: pa.Table) -> pl.DataFrame:
-    frame = pl.from_arrow(table.cast(plain(table.schema)))
+    frame = pl.from_arrow(decoded(table))
     assert isinstance(frame, pl.DataFrame)
     return frame
 

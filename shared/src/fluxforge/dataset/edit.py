@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from fluxforge.dataset.corrections import Corrections, shaped
 from fluxforge.dataset.rewrite.candidates import Candidate, Found, Left
-from fluxforge.dataset.rewrite.merge import Sorted, in_order, plain
+from fluxforge.dataset.rewrite.merge import Sorted, decoded, in_order
 from fluxforge.dataset.rewrite.output import Change
 from fluxforge.dataset.rewrite.rewriter import Edit, Rewriter
 from fluxforge.domain.errors import FileUnreadableError, FluxForgeError, PermanentError, UsageError
@@ -179,7 +179,7 @@ def _without(condition: pl.Expr) -> Change:
 
 def _mask(table: pa.Table, condition: pl.Expr) -> pl.Series:
     """Return whether the condition holds, row by row; null: it does not."""
-    frame = pl.from_arrow(table.cast(plain(table.schema)))
+    frame = pl.from_arrow(decoded(table))
     assert isinstance(frame, pl.DataFrame)
     try:
         mask = frame.with_columns(__holds=condition).to_series(-1)  # one value, such as `true`, is each row's

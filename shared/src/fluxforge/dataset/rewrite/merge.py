@@ -4,11 +4,11 @@ A slice holds every row before the earliest time that some file may still bring.
 pass through as they are; where they overlap their rows are sorted. Nothing is dropped, added or changed.
 """
 
-import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -38,36 +38,35 @@ def merged(files: Iterable[Sorted]) -> Iterator[pa.Table]:
     Raises:
         FileUnreadableError: One is damaged.
     """
-    due = deque(sorted(files, key=lambda file: file.first_us))
     at_hand: list[_Source] = []
-    while due or at_hand:
-        if not at_hand:
-            at_hand.append(_Source(due.popleft()))
-        bound = _bound(due, at_hand)
-        pieces = [piece for source in at_hand if (piece := source.take_before(bound)).num_rows]
-        if pieces:
-            yield in_order(pa.concat_tables(pieces).unify_dictionaries()) if len(pieces) > 1 else pieces[0]
-        elif due and due[0].first_us == bound:
-            at_hand.append(_Source(due.popleft()))
-        else:  # all that is at hand of some file is of one moment, of which more may come
-            for source in at_hand:
-                if source.last_us == bound:
-                    source.read_on()
-        at_hand = [source for source in at_hand if source.fill()]
+    with _Due(files) as due:
+        while due.first_us is not None or at_hand:
+            if not at_hand:
+                at_hand.append(due.pop())
+            bound = _bound(due, at_hand)
+            pieces = [piece for source in at_hand if (piece := source.take_before(bound)).num_rows]
+            if pieces:
+                yield in_order(pa.concat_tables(pieces).unify_dictionaries()) if len(pieces) > 1 else pieces[0]
+            elif due.first_us is not None and due.first_us == bound:
+                at_hand.append(due.pop())
+            else:  # all that is at hand of some file is of one moment, of which more may come
+                for source in at_hand:
+                    if source.last_us == bound:
+                        source.read_on()
+            at_hand = [source for source in at_hand if source.fill()]
 
 
-def _bound(due: Iterable[Sorted], at_hand: Iterable["_Source"]) -> int | None:
+def _bound(due: "_Due", at_hand: Iterable["_Source"]) -> int | None:
     """Return the time before which nothing is missing any more; None where all is at hand that there is."""
     ends = [source.last_us for source in at_hand if not source.is_exhausted]
-    return min([*ends, *(file.first_us for file in itertools.islice(due, 1))], default=None)
+    return min(ends if due.first_us is None else [*ends, due.first_us], default=None)
 
 
 def in_order(table: pa.Table) -> pa.Table:
     """Return the rows in the order of the datasets."""
     order = [name for name in ROW_ORDER if name in table.column_names]
-    keys = table.select(order)
     # Arrow does not sort what is dictionary-encoded.
-    indices = pc.sort_indices(keys.cast(plain(keys.schema)), sort_keys=[(name, "ascending") for name in order])
+    indices = pc.sort_indices(decoded(table.select(order)), sort_keys=[(name, "ascending") for name in order])
     return table.take(indices)
 
 
@@ -76,6 +75,47 @@ def plain(schema: pa.Schema) -> pa.Schema:
     return pa.schema(
         field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field for field in schema
     )
+
+
+def decoded(table: pa.Table) -> pa.Table:
+    """Return a table without dictionaries, column by column: a cast of all of it would take its time with each."""
+    for position, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            column = table.column(position).cast(field.type.value_type)
+            table = table.set_column(position, field.with_type(field.type.value_type), column)
+    return table
+
+
+class _Due:
+    """The files that are not open yet, by their first time; a thread opens the next one beside all else."""
+
+    def __init__(self, files: Iterable[Sorted]) -> None:
+        self._files = deque(sorted(files, key=lambda file: file.first_us))
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="read")
+        self._next: Future[_Source] | None = None
+
+    def __enter__(self) -> Self:
+        self._open_next()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.shutdown()
+
+    @property
+    def first_us(self) -> int | None:
+        """The first time of the next file; None: there is no other."""
+        return self._files[0].first_us if self._files else None
+
+    def pop(self) -> "_Source":
+        """Return the next file."""
+        assert self._next is not None
+        source = self._next.result()
+        self._files.popleft()
+        self._open_next()
+        return source
+
+    def _open_next(self) -> None:
+        self._next = self._thread.submit(_Source, self._files[0]) if self._files else None
 
 
 class _Source:
@@ -112,7 +152,7 @@ class _Source:
         """Hold one row group more, if there is one."""
         if not self.is_exhausted:
             try:
-                group = self._file.read_row_group(self._group)
+                group = self._file.read_row_group(self._group, use_threads=False)  # others work beside
             except (pa.ArrowException, OSError) as error:
                 raise FileUnreadableError(self._key, str(error).splitlines()[0]) from error
             self._group += 1
