@@ -19,7 +19,7 @@ CLAIMS = {
     "collector": "## Collector: what keeping every update costs, against bare ccxt.pro that drops them",
     "segmenter": "## Segmenter: from a lane's stream to sealed segments",
     "etl": "## ETL: from a sealed segment to Parquet with every feature, beside plain conversions, one thread each",
-    "compaction": "## Compactor: small parts into one, checked row by row, beside DuckDB sorting them; wall time",
+    "compaction": "## Compactor: small parts into one, checked row by row, beside DuckDB sorting them",
 }
 
 

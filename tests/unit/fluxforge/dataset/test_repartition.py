@@ -317,10 +317,10 @@ def test_a_merge_of_the_source_meanwhile_is_followed(tmp_path: Path, monkeypatch
     real = Looker.open
     merges = iter([1])
 
-    def open_late(self: Looker, partition: str, file: Candidate) -> pq.ParquetFile:
+    def open_late(self: Looker, partition: str, file: Candidate, *, coded: bool = False) -> pq.ParquetFile:
         if next(merges, None):
             assert len(world.compactor().compact(PARTITION).merges) == 1
-        return real(self, partition, file)
+        return real(self, partition, file, coded=coded)
 
     monkeypatch.setattr(Looker, "open", open_late)
     record, _ = run(work(world))

@@ -30,6 +30,7 @@ from fluxforge.domain.layout import (
     repartitioning_prefix,
 )
 from fluxforge.ports.store import Store
+from fluxforge.runtime.parquet import coded_columns
 from fluxforge.runtime.stored_file import StoredFile
 
 SUFFIX: Final = ".parquet"
@@ -73,6 +74,7 @@ class Footer:
     lane: str | None
     segment: str | None
     metadata: dict[str, str]
+    schema: pa.Schema
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +142,10 @@ class Looker:
         except (pa.ArrowException, OSError, StoreUnavailableError) as error:
             return Left(name, f"cannot be read: {str(error).splitlines()[0]}")
 
-    def open(self, partition: str, file: Candidate) -> pq.ParquetFile:
+    def open(self, partition: str, file: Candidate, *, coded: bool = False) -> pq.ParquetFile:
         """Open a file of a partition: a small one is read at once, of another what is asked for.
+
+        `coded`: texts that repeat come as codes of a dictionary.
 
         Raises:
             PartitionChangedError: It is gone.
@@ -149,9 +153,16 @@ class Looker:
         """
         key = f"{partition}/{file.name}"
         try:
-            if file.size_bytes <= _WHOLE_BYTES_MAX:
-                return pq.ParquetFile(pa.BufferReader(self.output.read(key)))
-            return pq.ParquetFile(pa.PythonFile(StoredFile(self.output, key), mode="r"))
+            source: pa.NativeFile = (
+                pa.BufferReader(self.output.read(key))
+                if file.size_bytes <= _WHOLE_BYTES_MAX
+                else pa.PythonFile(StoredFile(self.output, key), mode="r")
+            )
+            opened = pq.ParquetFile(source)
+            if not coded:
+                return opened
+            texts = coded_columns(opened.schema_arrow)
+            return pq.ParquetFile(source, metadata=opened.metadata, read_dictionary=texts)
         except ObjectNotFoundError as error:
             raise PartitionChangedError(partition, f"{file.name} is gone") from error
         except (pa.ArrowException, OSError) as error:
@@ -194,6 +205,7 @@ def _footer(name: str, metadata: pq.FileMetaData, schema: pa.Schema) -> Footer |
         lane=ours.get("fluxforge.lane"),
         segment=ours.get("fluxforge.segment"),
         metadata=shared,
+        schema=schema.remove_metadata(),
     )
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +15,7 @@ from fluxforge.dataset.rewrite.merge import Sorted, merged
 from fluxforge.dataset.rewrite.tally import Tally
 from fluxforge.domain.errors import DurabilityError, PermanentError, StoreUnavailableError
 from fluxforge.domain.journal import File
-from fluxforge.runtime.parquet import ROW_GROUP_BYTES, ROW_GROUP_ROWS, open_writer
+from fluxforge.runtime.parquet import ROW_GROUP_BYTES, ROW_GROUP_ROWS, coded_columns, open_writer
 
 Change = Callable[[pa.Table], pa.Table]
 """What becomes of rows on their way, which stay in their order: what goes in stands in one piece and in its order."""
@@ -31,13 +31,17 @@ class RowsDifferError(PermanentError):
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What is to be written, and how. `metadata`: of the file, beside how many rows it has."""
+    """What is to be written, and how. `schema`: its columns as readers see them, whatever texts come in as.
+
+    `metadata`: of the file, beside how many rows it has.
+    """
 
     partition: str
     path: Path
     keys: Sequence[str]
     compression: str
     metadata: Mapping[str, str]
+    schema: pa.Schema
 
 
 def write_output(files: Iterable[Sorted], output: Output, *, rows: int, change: Change | None = None) -> File | None:
@@ -75,9 +79,9 @@ def _write(files: Iterable[Sorted], output: Output, change: Change | None) -> tu
     kept = Tally(output.keys)
     read = kept if change is None else Tally()
     beside = Beside()
-    waiting = Waiting(output.path, output.compression, beside)
+    waiting = Waiting(output.path, output.compression, beside, stored=output.schema)
     try:
-        for table in merged(files):
+        for table in _gathered(merged(files)):
             changed = table if change is None else change(table)
             if change is not None:
                 read.rows += table.num_rows
@@ -89,6 +93,20 @@ def _write(files: Iterable[Sorted], output: Output, change: Change | None) -> tu
         beside.close()
         waiting.close()
     return read, kept
+
+
+def _gathered(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Yield tables of a row group's worth each: with threads beside it, every call for a small one waits its turn."""
+    held: list[pa.Table] = []
+    rows = size_bytes = 0
+    for table in tables:
+        held.append(table)
+        rows, size_bytes = rows + table.num_rows, size_bytes + table.nbytes
+        if rows >= ROW_GROUP_ROWS or size_bytes >= ROW_GROUP_BYTES:
+            yield pa.concat_tables(held).unify_dictionaries()
+            held, rows, size_bytes = [], 0, 0
+    if held:
+        yield pa.concat_tables(held).unify_dictionaries()
 
 
 class Beside:
@@ -116,14 +134,24 @@ class Beside:
 class Waiting:
     """A file on its way: rows wait for a row group's worth, which a thread then writes beside what is read next.
 
-    `size_bytes` wait, and `written_bytes` are in the file, which is made with the first of them.
+    `size_bytes` wait, and `written_bytes` are in the file, which is made with the first of them. `stored`: its columns
+    as readers see them, where they are not those of the rows.
     """
 
-    def __init__(self, path: Path, compression: str, beside: Beside, *, group_bytes: int = ROW_GROUP_BYTES) -> None:
+    def __init__(
+        self,
+        path: Path,
+        compression: str,
+        beside: Beside,
+        *,
+        group_bytes: int = ROW_GROUP_BYTES,
+        stored: pa.Schema | None = None,
+    ) -> None:
         self._path = path
         self._compression = compression
         self._beside = beside
         self._group_bytes = group_bytes
+        self._stored = stored
         self._writer: pq.ParquetWriter | None = None
         self._waiting: list[pa.Table] = []
         self._rows = 0
@@ -159,22 +187,23 @@ class Waiting:
     def _write(self, tables: list[pa.Table]) -> None:
         table = pa.concat_tables(tables).unify_dictionaries().replace_schema_metadata(None)
         if self._writer is None:
-            self._writer = open_writer(str(self._path), table.schema, self._compression)
+            self._writer = open_writer(str(self._path), table.schema, self._compression, stored=self._stored)
         self._writer.write_table(table, row_group_size=2 * ROW_GROUP_ROWS)  # no small rest in a group of its own
         self.written_bytes = self._path.stat().st_size
 
 
 def _count(path: Path) -> Tally:
     """Read a file again, in two threads."""
-    groups = range(pq.read_metadata(path).num_row_groups)
+    with pq.ParquetFile(path) as file:
+        groups, texts = range(file.metadata.num_row_groups), coded_columns(file.schema_arrow)
     with ThreadPoolExecutor(2, thread_name_prefix="check") as threads:
-        one, other = threads.map(partial(_count_groups, path), (groups[::2], groups[1::2]))
+        one, other = threads.map(partial(_count_groups, path, texts), (groups[::2], groups[1::2]))
     return Tally(rows=one.rows + other.rows, total=(one.total + other.total) % 2**64)
 
 
-def _count_groups(path: Path, groups: Iterable[int]) -> Tally:
+def _count_groups(path: Path, texts: Sequence[str], groups: Iterable[int]) -> Tally:
     tally = Tally()
-    with pq.ParquetFile(path) as file:
+    with pq.ParquetFile(path, read_dictionary=texts) as file:
         for group in groups:
             tally.add(file.read_row_group(group, use_threads=False))
     return tally

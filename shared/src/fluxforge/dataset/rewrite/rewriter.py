@@ -124,7 +124,11 @@ class Rewriter:
         if isinstance(footer, Left):
             raise PartitionChangedError(partition, f"{footer.name}: {footer.reason}")
         sources = [
-            Sorted(f"{partition}/{file.name}", file.first_us, partial(self.looker.open, partition, file))
+            Sorted(
+                f"{partition}/{file.name}",
+                file.first_us,
+                partial(self.looker.open, partition, file, coded=edit is None),
+            )
             for file in group
         ]
         made = write_output(
@@ -135,6 +139,7 @@ class Rewriter:
                 keys=key_columns(footer.metadata["fluxforge.dataset"]),
                 compression=self._compression,
                 metadata={**footer.metadata, "fluxforge.merged": str(len(group))},
+                schema=footer.schema,
             ),
             rows=sum(file.rows for file in group) + (edit.added_rows if edit else 0),
             change=edit.change if edit else None,

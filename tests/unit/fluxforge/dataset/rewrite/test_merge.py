@@ -88,6 +88,6 @@ def test_files_that_follow_one_another_are_opened_one_by_one_and_pass_as_they_ar
     files = [noted(file([(moment, 1, "a") for moment in range(first, first + 4)], 2)) for first in (8, 0, 4)]
     slices = merged(files)
     assert next(slices).num_rows <= 2
-    assert opened == [0]
+    assert opened in ([0], [0, 4]), "the next one is opened beside"
     assert sum(each.num_rows for each in slices) + 2 >= 12
     assert opened == [0, 4, 8]
