@@ -1,0 +1,1 @@
+"""The dashboards: `python -m tools.dashboards` writes them, `python -m tools.dashboards.render` shows them."""
