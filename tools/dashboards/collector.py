@@ -40,7 +40,7 @@ def _rates() -> Row:
                 "Control records",
                 "What happened to feeds and lanes: connects, gaps, stalls, recoveries, drops.",
                 "ops",
-                [Query(_of_lane(_rated("control_records"), "event") + " or vector(0)", "{{event}}")],
+                [Query(_of_lane(_rated("control_records"), "event") + " or on () vector(0)", "{{event}}")],
             ),
         ],
     )

@@ -23,7 +23,7 @@ def _connections() -> Row:
                 "Not connected",
                 "Processes whose connection does not stand.",
                 "short",
-                "count(fluxforge_bus_connected == 0) or vector(0)",
+                "count(fluxforge_bus_connected == 0) or on () vector(0)",
                 bad_above=1,
             ),
             number(

@@ -145,10 +145,11 @@ def _wrong() -> Row:
                 "ops",
                 [
                     Query(rate(f"{_C}_dropped_records_total"), "dropped"),
-                    Query(rate("fluxforge_segmenter_holes_total") + " or vector(0)", "holes"),
+                    Query(rate("fluxforge_segmenter_holes_total") + " or on () vector(0)", "holes"),
                     Query(rate("fluxforge_etl_worker_quarantined_lines_total"), "quarantined"),
                     Query(
-                        rate("fluxforge_etl_worker_segments_total", where='{outcome="dead"}') + " or vector(0)", "dead"
+                        rate("fluxforge_etl_worker_segments_total", where='{outcome="dead"}') + " or on () vector(0)",
+                        "dead",
                     ),
                 ],
             ),

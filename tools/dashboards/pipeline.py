@@ -150,8 +150,8 @@ def _trouble() -> Row:
                 "Operations tried again per second, by error.",
                 "ops",
                 [
-                    Query(rate(f"{_S}_retries_total", "error") + " or vector(0)", "segmenter {{error}}"),
-                    Query(rate(f"{_E}_retries_total", "error") + " or vector(0)", "etl-worker {{error}}"),
+                    Query(rate(f"{_S}_retries_total", "error") + " or on () vector(0)", "segmenter {{error}}"),
+                    Query(rate(f"{_E}_retries_total", "error") + " or on () vector(0)", "etl-worker {{error}}"),
                 ],
             ),
             graph(
@@ -162,9 +162,9 @@ def _trouble() -> Row:
                     Query(f"sum(increase({_E}_segments_isolated_total[5m]))", "isolated"),
                     Query(f"sum(increase({_E}_events_again_total[5m]))", "announced again"),
                     Query(f"sum(increase({_E}_claims_refused_total[5m]))", "refused"),
-                    Query(f"sum(increase({_S}_segments_restored_total[5m])) or vector(0)", "put again"),
-                    Query(f"sum(increase({_S}_segments_lost_total[5m])) or vector(0)", "lost"),
-                    Query(f"sum(increase({_S}_names_taken_total[5m])) or vector(0)", "name taken"),
+                    Query(f"sum(increase({_S}_segments_restored_total[5m])) or on () vector(0)", "put again"),
+                    Query(f"sum(increase({_S}_segments_lost_total[5m])) or on () vector(0)", "lost"),
+                    Query(f"sum(increase({_S}_names_taken_total[5m])) or on () vector(0)", "name taken"),
                 ],
             ),
             graph(
@@ -172,8 +172,8 @@ def _trouble() -> Row:
                 "Within five minutes: streams opened for lanes that could not go on, open files dropped and read anew.",
                 "short",
                 [
-                    Query(f"sum(increase({_S}_epochs_opened_total[5m])) or vector(0)", "epochs"),
-                    Query(f"sum(increase({_S}_rereads_total[5m])) or vector(0)", "rereads"),
+                    Query(f"sum(increase({_S}_epochs_opened_total[5m])) or on () vector(0)", "epochs"),
+                    Query(f"sum(increase({_S}_rereads_total[5m])) or on () vector(0)", "rereads"),
                 ],
             ),
             graph(
@@ -201,7 +201,7 @@ def _processes() -> Row:
                 "Upkeep",
                 "Things done around the parts of segments, within five minutes, by kind.",
                 "short",
-                [Query(f"sum by (kind) (increase({_E}_upkeep_total[5m])) or vector(0)", "{{kind}}")],
+                [Query(f"sum by (kind) (increase({_E}_upkeep_total[5m])) or on () vector(0)", "{{kind}}")],
             ),
             graph(
                 "Processor",

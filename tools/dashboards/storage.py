@@ -81,11 +81,17 @@ def _merging() -> Row:
                 "short",
                 [
                     Query(
-                        f"sum by (error) (increase({_P}_partitions_failed_total[5m])) or vector(0)", "failed {{error}}"
+                        f"sum by (error) (increase({_P}_partitions_failed_total[5m])) or on () vector(0)",
+                        "failed {{error}}",
                     ),
                     Query(f"sum(increase({_P}_files_left_total[5m]))", "left"),
-                    Query(f"sum by (what) (increase({_P}_objects_expired_total[5m])) or vector(0)", "deleted {{what}}"),
-                    Query(f"sum by (error) (increase({_P}_retries_total[5m])) or vector(0)", "tried again {{error}}"),
+                    Query(
+                        f"sum by (what) (increase({_P}_objects_expired_total[5m])) or on () vector(0)",
+                        "deleted {{what}}",
+                    ),
+                    Query(
+                        f"sum by (error) (increase({_P}_retries_total[5m])) or on () vector(0)", "tried again {{error}}"
+                    ),
                 ],
             ),
         ],
