@@ -299,7 +299,9 @@ class Server:
         return {"success": True, "purged": len(gone)}
 
     def _get(self, stream: Stream, body: JSON) -> JSON:
-        if "seq" in body:
+        if "next_by_subj" in body:
+            message = next((m for m in stream.messages.values() if m.seq >= body["seq"]), None)
+        elif "seq" in body:
             message = stream.messages.get(body["seq"])
         else:
             subject = body["last_by_subj"]

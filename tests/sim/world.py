@@ -260,7 +260,7 @@ class World:
             source=market,
             bus=self._bus(process),
             clock=self.clocks[CAPTURE],
-            events=CollectorEvents(CollectorRegistry(), str(LANE)),
+            events=CollectorEvents(CollectorRegistry(), str(LANE), self.clocks[CAPTURE]),
             boot=id_,
         )
         role.shutdown = Shutdown()

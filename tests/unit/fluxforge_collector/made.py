@@ -79,7 +79,7 @@ async def until(condition: Callable[[], object], *, deadline_s: float = 60) -> N
 
 
 def events() -> CollectorEvents:
-    return CollectorEvents(CollectorRegistry(), str(LANE))
+    return CollectorEvents(CollectorRegistry(), str(LANE), ManualClock(BEGIN_NS))
 
 
 @dataclass

@@ -59,7 +59,9 @@ class Collector:
         self._drain_s = drain_s
         self._writer: LaneWriter | None = None
         self._outbox: Outbox | None = None
-        events.count_from(self.status)
+        self._holds_lane = False
+        self._began_ns = 0
+        events.count_from(self.status, stale_s=settings.stale_s)
 
     @property
     def is_ready(self) -> bool:
@@ -80,12 +82,14 @@ class Collector:
         try:
             if not await shutdown.unless_requested(lease.take(self._events)):
                 return
+            self._holds_lane = True
             try:
                 async with asyncio.TaskGroup() as tasks:
                     keeping = tasks.create_task(shutdown.watched(lease.keep()))
                     await self._work(berth, shutdown)
                     keeping.cancel()
             finally:
+                self._holds_lane = False
                 await lease.release()
         finally:
             berth.leave()
@@ -99,6 +103,7 @@ class Collector:
         joined, publisher = found
         buffer = BlockBuffer(self._boot, self._settings.limits, after=joined.last)
         writer = self._writer = self._open_writer(buffer, joined)
+        self._began_ns = self._clock.wall_ns()
         if joined.lost:
             writer.name_lost_before(joined.lost.from_ns, joined.lost.to_ns)
             await _keep(buffer, spool)
@@ -145,7 +150,11 @@ class Collector:
                 return None
             try:
                 publisher = await self._bus.publisher(
-                    lane, joined.epoch, after=joined.stream_last, window_blocks=self._settings.limits.window_blocks
+                    lane,
+                    joined.epoch,
+                    after=joined.stream_last,
+                    window_blocks=self._settings.limits.window_blocks,
+                    on_stored=self._events.block_stored,
                 )
             except (LaneMovedError, BlocksLostError, BusUnavailableError) as error:
                 self._events.lane_awaited(str(error))
@@ -171,6 +180,7 @@ class Collector:
                 connections=0,
                 feeds=(),
                 boot=self._boot,
+                held=self._holds_lane,
             )
         unstored, spooled = outbox.unstored, outbox.spooled
         return CollectorStatus(
@@ -186,6 +196,9 @@ class Collector:
             connections=self._source.connections,
             feeds=tuple(_feed_status(feed) for feed in writer.feeds),
             boot=self._boot,
+            held=self._holds_lane,
+            began_ns=self._began_ns,
+            spool_bytes=outbox.spool_bytes,
         )
 
     def _open_writer(self, buffer: BlockBuffer, joined: Joined) -> LaneWriter:
@@ -238,6 +251,7 @@ def _feed_status(feed: LaneFeed) -> FeedStatus:
         last_price=last_price(feed.key.channel, feed.last_data),
         lag_ms=lag_ms,
         sound=not feed.unsound,
+        last_ns=feed.last_ns,
     )
 
 

@@ -1,19 +1,23 @@
 """Events of a collector: each is logged and counted here and nowhere else.
 
-What happens per record is counted in plain integers by the lane and read when somebody scrapes.
+What happens per record is counted in plain integers by the lane and read when somebody scrapes; of a block one time
+is taken.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
-from typing_extensions import override
+from prometheus_client import CollectorRegistry, Counter, Histogram
 
+from fluxforge.domain.block import Block
 from fluxforge.domain.control import Control, Event
+from fluxforge.domain.errors import LaneMovedError, TransientError
 from fluxforge.domain.status import CollectorStatus
+from fluxforge.ports.clock import Clock
+from fluxforge.runtime.metrics import ErrorCount
+from fluxforge_collector.lane_counts import LaneCounts
+from fluxforge_collector.spool import SpoolFullError
 
 _LOG_NAMES: Final = {
     Event.STARTED: "lane.started",
@@ -32,20 +36,32 @@ _LOG_NAMES: Final = {
     Event.LANE_CLOSED: "lane.closed",
 }
 _ERRORS: Final = frozenset({Event.DROPPED})
+_BUS_BUCKETS_S: Final = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+_NS: Final = 1_000_000_000
 _WARNINGS: Final = frozenset({Event.DISCONNECTED, Event.GAP, Event.STALLED, Event.CLOCK_STEP, Event.REJECTED})
 
 
 class CollectorEvents:
     """What a collector reports; metrics go to the injected registry."""
 
-    def __init__(self, registry: CollectorRegistry, lane: str) -> None:
+    def __init__(self, registry: CollectorRegistry, lane: str, clock: Clock) -> None:
         self._registry = registry
+        self._clock = clock
+        self._errors = ErrorCount(registry)
         self._log = structlog.get_logger().bind(lane=lane)
         self._controls = Counter(
             "fluxforge_collector_control_records",
             "Control records entered into the lane, repeats of open holes left out.",
             ["event"],
             registry=registry,
+        )
+        for event in Event:
+            self._controls.labels(event=event.value)  # from 0, so that the first one is seen as a rise
+        self._to_bus = Histogram(
+            "fluxforge_collector_capture_to_bus_seconds",
+            "From the capture of a block's first record to the bus' acknowledgement.",
+            registry=registry,
+            buckets=_BUS_BUCKETS_S,
         )
         self._spool_begins = Counter(
             "fluxforge_collector_spool_begins", "Times that the spool took over from memory.", registry=registry
@@ -54,9 +70,18 @@ class CollectorEvents:
             "fluxforge_collector_market_load_failures", "Failed tries to load the markets.", registry=registry
         )
 
-    def count_from(self, status: Callable[[], CollectorStatus]) -> None:
-        """Export a lane's counts, read from its status when somebody scrapes."""
-        self._registry.register(_LaneCounts(status))
+    def count_from(self, status: Callable[[], CollectorStatus], *, stale_s: float) -> None:
+        """Export a lane's counts, read from its status when somebody scrapes; see `LaneCounts`."""
+        self._registry.register(LaneCounts(status, stale_s))
+
+    def block_stored(self, block: Block) -> None:
+        """The bus acknowledged a block."""
+        self._to_bus.observe(max(0, self._clock.wall_ns() - block.first_capture_ns) / _NS)
+
+    def bus_awaited(self, error: TransientError) -> None:
+        """The bus does not answer yet; it is asked again."""
+        self._errors.add(error)
+        self.lane_awaited(str(error))
 
     def control_entered(self, control: Control) -> None:
         """A control record stands in the lane."""
@@ -79,6 +104,7 @@ class CollectorEvents:
     def markets_load_failed(self, error: Exception, *, retry_s: float) -> None:
         """The exchange did not answer with its markets; it is asked again."""
         self._load_failures.inc()
+        self._errors.add(error)
         self._log.warning("markets.load_failed", error=f"{type(error).__name__}: {error}", retry_s=round(retry_s, 1))
 
     def markets_left_out(self, refused: Mapping[str, str]) -> None:
@@ -95,6 +121,7 @@ class CollectorEvents:
 
     def lane_left(self, found: str) -> None:
         """The lane's stream takes no more blocks of ours; what is held waits for the next."""
+        self._errors.add(LaneMovedError)
         self._log.warning("lane.left", found=found)
 
     def lease_awaited(self, holder: str) -> None:
@@ -109,9 +136,10 @@ class CollectorEvents:
         """What a fenced collector left in its spool stands in a lane of its own."""
         self._log.warning("spool.saved", rescue_lane=lane, records=records, dropped=dropped)
 
-    def spool_refused(self, reason: str) -> None:
+    def spool_refused(self, error: SpoolFullError) -> None:
         """The disk of the spool is full: memory holds what it can, and what it cannot is dropped and named."""
-        self._log.error("spool.refused", reason=reason)
+        self._errors.add(error)
+        self._log.error("spool.refused", reason=str(error))
 
     def spool_begun(self, *, records: int) -> None:
         """Memory is full: blocks go to the spool from now on."""
@@ -125,49 +153,3 @@ class CollectorEvents:
     def lane_rescued(self, *, records: int) -> None:
         """What could not be sent stands in the spool."""
         self._log.warning("lane.rescued", records=records)
-
-
-class _LaneCounts(Collector):
-    """The counts of a lane as metrics, made at the moment of a scrape."""
-
-    def __init__(self, status: Callable[[], CollectorStatus]) -> None:
-        self._status = status
-
-    @override
-    def collect(self) -> Iterator[Metric]:
-        status = self._status()
-        totals = {
-            "captured_records": ("Records that were given a seq.", status.captured),
-            "stored_records": ("Records that the bus acknowledged.", status.stored),
-            "dropped_records": ("Records that were given a seq and dropped.", status.dropped),
-        }
-        for name, (text, value) in totals.items():
-            yield CounterMetricFamily(f"fluxforge_collector_{name}", text, value=value)
-        levels = {
-            "waiting_records": ("Records in memory and in the publisher's window.", status.waiting),
-            "spooled_records": ("Records in the spool.", status.spooled),
-            "open_connections": ("Connections to the exchange that stand.", status.connections),
-        }
-        for name, (text, value) in levels.items():
-            yield GaugeMetricFamily(f"fluxforge_collector_{name}", text, value=value)
-        yield from _per_channel(status)
-
-
-def _per_channel(status: CollectorStatus) -> Iterator[Metric]:
-    records = CounterMetricFamily("fluxforge_collector_records", "Records of feeds, by channel.", labels=["channel"])
-    unsound = GaugeMetricFamily(
-        "fluxforge_collector_unsound_feeds", "Feeds in an open hole, by channel.", labels=["channel"]
-    )
-    lag = GaugeMetricFamily(
-        "fluxforge_collector_capture_lag_seconds",
-        "Largest capture time less exchange time of the newest records, by channel.",
-        labels=["channel"],
-    )
-    for channel in sorted({feed.channel for feed in status.feeds}):
-        feeds = [feed for feed in status.feeds if feed.channel == channel]
-        records.add_metric([channel], sum(feed.records for feed in feeds))
-        unsound.add_metric([channel], sum(not feed.sound for feed in feeds))
-        lags = [feed.lag_ms for feed in feeds if feed.lag_ms is not None]
-        if lags:
-            lag.add_metric([channel], max(lags) / 1000)
-    yield from (records, unsound, lag)

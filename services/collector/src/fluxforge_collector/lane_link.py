@@ -162,7 +162,9 @@ class LaneLink:
             return found
         epoch, last = found.state.epoch, found.last
         after = last.block.id if last else None
-        publisher = await self._bus.publisher(self._lane, epoch, after=after, window_blocks=self._window_blocks)
+        publisher = await self._bus.publisher(
+            self._lane, epoch, after=after, window_blocks=self._window_blocks, on_stored=self._events.block_stored
+        )
         try:
             self._resume(last, publisher.acked)
         except BaseException:

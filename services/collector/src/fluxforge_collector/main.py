@@ -20,6 +20,7 @@ from fluxforge.ports.bus import Bus
 from fluxforge.ports.clock import Clock
 from fluxforge.runtime import logs, telemetry
 from fluxforge.runtime.lifecycle import Shutdown, report, run
+from fluxforge.runtime.metrics import expose_service
 from fluxforge.runtime.notices import BusNotices, give_notice
 from fluxforge.runtime.settings import Settings, load
 from fluxforge_collector.ccxt_source.source import CcxtSource
@@ -64,12 +65,14 @@ async def collect(tree: Settings, exchange: str, shard: str, clock: Clock, shutd
     settings = collector_settings(tree, exchange, shard)
     options = BusOptions.from_settings(tree.nats)
     registry = CollectorRegistry()
-    events = CollectorEvents(registry, str(settings.lane))
+    expose_service(registry, SERVICE, {"spool": settings.spool.directory})
+    events = CollectorEvents(registry, str(settings.lane), clock)
+    notices = BusNotices(registry)
     source = await _unless_ended(shutdown, CcxtSource.prepare(settings, chance=random.random, events=events))
     if source is None:
         return
     try:
-        bus = await _unless_ended(shutdown, _connect(options, settings, events, BusNotices(registry)))
+        bus = await _unless_ended(shutdown, _connect(options, settings, events, notices))
         if bus is None:
             return
         try:
@@ -113,7 +116,7 @@ async def _connect(
             return await connect(options, name=f"{SERVICE} {settings.lane}", changed=notices.changed)
         except BusUnavailableError as error:
             failures += 1
-            events.lane_awaited(str(error))
+            events.bus_awaited(error)
             await asyncio.sleep(_CONNECT_BACKOFF.delay_s(failures, random.random))
 
 

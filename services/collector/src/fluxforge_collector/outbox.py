@@ -70,6 +70,11 @@ class Outbox:
         """Records in the spool that were not handed on yet."""
         return self._spool.records
 
+    @property
+    def spool_bytes(self) -> int:
+        """What the spool takes on the disk."""
+        return self._spool.size_bytes
+
     async def run(self) -> None:
         """Move blocks until cancelled.
 
@@ -182,7 +187,7 @@ class Outbox:
         self._buffer.put_back(self._moving)
         self._moving = []
         self._refused_until_s = asyncio.get_running_loop().time() + _REFUSED_S
-        self._events.spool_refused(str(refusal))
+        self._events.spool_refused(refusal)
 
     async def _on_disk(self, call: Callable[[], _Answer]) -> _Answer:
         return await asyncio.get_running_loop().run_in_executor(self._disk, call)

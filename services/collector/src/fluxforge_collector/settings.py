@@ -12,6 +12,8 @@ from fluxforge.runtime.settings import ExchangeSettings, Settings
 SOURCE: Final = "ccxt"
 WAITING_BYTES_MAX: Final = 64 * 2**20
 """Bytes of records held in memory before the spool takes over, whatever their number."""
+STALE_S: Final = 60.0
+"""A feed without a record for so long is stale, unless the settings say otherwise."""
 _HEADROOM_BYTES: Final = 65_536
 _MB: Final = 10**6
 
@@ -71,6 +73,7 @@ class CollectorSettings:
     limits: Limits
     spool: SpoolSettings
     lease_ttl_s: float = 10.0
+    stale_s: float = STALE_S
 
 
 def collector_settings(tree: Settings, exchange: str, shard: str) -> CollectorSettings:
@@ -112,6 +115,7 @@ def collector_settings(tree: Settings, exchange: str, shard: str) -> CollectorSe
             fsync=ingestion.enable_fsync,
         ),
         lease_ttl_s=tree.nats.lease_ttl_seconds,
+        stale_s=ingestion.stall_seconds or STALE_S,
     )
 
 

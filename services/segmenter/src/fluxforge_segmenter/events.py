@@ -1,13 +1,27 @@
 """What the segmenter reports: each event in one place that both logs and counts."""
 
+from collections.abc import Callable, Mapping
+from typing import Final
+
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from fluxforge.domain.errors import FluxForgeError
+from fluxforge.domain.errors import (
+    BlocksLostError,
+    FluxForgeError,
+    LaneMovedError,
+    ObjectExistsError,
+    ObjectNotFoundError,
+)
 from fluxforge.domain.lane import Lane
 from fluxforge.domain.segment import Manifest
+from fluxforge.domain.status import LaneStatus
+from fluxforge.ports.clock import Clock
+from fluxforge.runtime.metrics import ErrorCount, Lags
+from fluxforge_segmenter.lane_levels import LaneLevels
 
 _FAILURES_PER_WARNING = 10
+_SEAL_BUCKETS_S: Final = (1, 3, 10, 30, 60, 120, 300, 600, 1200, 1800)
 
 
 class SegmenterEvents:
@@ -15,6 +29,8 @@ class SegmenterEvents:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._log = structlog.get_logger()
+        self._registry = registry
+        self._errors = ErrorCount(registry)
         labels = ["lane"]
         prefix = "fluxforge_segmenter"
         self._segments = Counter(f"{prefix}_segments_total", "Segments sealed.", labels, registry=registry)
@@ -27,6 +43,8 @@ class SegmenterEvents:
             registry=registry,
             buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30),
         )
+        text = "From the capture of each block's first record to the seal of its segment."
+        self._to_segment = Lags(f"{prefix}_bus_to_segment_seconds", text, _SEAL_BUCKETS_S, registry)
         self._backlog = Gauge(f"{prefix}_backlog_messages", "In the stream, not yet read.", labels, registry=registry)
         self._retries = Counter(f"{prefix}_retries_total", "Operations tried again.", ["error"], registry=registry)
         self._rereads = Counter(
@@ -39,6 +57,10 @@ class SegmenterEvents:
         )
         self._holes = Counter(f"{prefix}_holes_total", "Holes named in manifests.", labels, registry=registry)
         self._epochs = Counter(f"{prefix}_epochs_opened_total", "Epochs opened.", labels, registry=registry)
+
+    def levels_from(self, lanes: Callable[[], Mapping[Lane, LaneStatus | None]], clock: Clock) -> None:
+        """Export the levels of all lanes, read when somebody scrapes; see `LaneLevels`."""
+        self._registry.register(LaneLevels(lanes, clock))
 
     def settings_loaded(self, **values: object) -> None:
         """The service starts with these."""
@@ -62,6 +84,7 @@ class SegmenterEvents:
 
     def epoch_left(self, lane: Lane, epoch: int, reason: str) -> None:
         """The stream of an epoch cannot go on: somebody must look at the bus."""
+        self._errors.add(LaneMovedError)
         self._log.error("epoch.left", lane=str(lane), epoch=epoch, stream=reason)
 
     def epoch_opened(self, lane: Lane, epoch: int, *, sealed_seq: int) -> None:
@@ -87,10 +110,13 @@ class SegmenterEvents:
 
     def seal_changed(self, lane: Lane, name: str, *, last: int, records: int) -> None:
         """Of a seal on its way less is left than was to be sealed: what is left is sealed, holes are named."""
+        self._errors.add(BlocksLostError)
         self._log.error("seal.changed", lane=str(lane), segment=name, last=last, records=records)
 
-    def segment_sealed(self, lane: Lane, manifest: Manifest, *, duration_s: float) -> None:
-        """A segment stands in storage and in the lane state."""
+    def segment_sealed(self, lane: Lane, manifest: Manifest, *, duration_s: float, ages_s: Mapping[float, int]) -> None:
+        """A segment stands in storage and in the lane state. `ages_s`: how many of its blocks are of which age."""
+        for age_s, blocks in ages_s.items():
+            self._to_segment.observe(age_s, blocks)
         self._segments.labels(str(lane)).inc()
         self._records.labels(str(lane)).inc(manifest.records)
         self._bytes.labels(str(lane)).inc(manifest.size_bytes)
@@ -107,6 +133,7 @@ class SegmenterEvents:
         )
         for (first, last), (from_ns, to_ns) in zip(manifest.holes, manifest.hole_ns, strict=True):
             self._holes.labels(str(lane)).inc()
+            self._errors.add(BlocksLostError)
             self._log.error(
                 "hole.named",
                 lane=str(lane),
@@ -120,29 +147,35 @@ class SegmenterEvents:
     def name_taken(self, lane: Lane, name: str) -> None:
         """Something else stands under the name: somebody must look."""
         self._taken.labels(str(lane)).inc()
+        self._errors.add(ObjectExistsError)
         self._log.error("name.taken", lane=str(lane), segment=name)
 
     def segment_restored(self, lane: Lane, name: str) -> None:
         """A recent segment was gone from storage and was put again from the stream: somebody must look."""
         self._restored.labels(str(lane)).inc()
+        self._errors.add(ObjectNotFoundError)
         self._log.error("segment.restored", lane=str(lane), segment=name)
 
     def segment_lost(self, lane: Lane, name: str, error: FluxForgeError) -> None:
         """A recent segment is gone from storage and cannot be put again: somebody must look, the stream keeps all."""
         self._lost.labels(str(lane)).inc()
+        self._errors.add(error)
         self._log.error("segment.lost", lane=str(lane), segment=name, error=str(error))
 
     def history_lost(self, lane: Lane, name: str) -> None:
         """The segment sealed last is neither in storage nor committed: its successor begins without knowing it."""
+        self._errors.add(ObjectNotFoundError)
         self._log.error("history.lost", lane=str(lane), segment=name)
 
     def half_found(self, lane: Lane, key: str) -> None:
         """A manifest without its segment, or a segment without manifest, that no seal of ours explains; it is left."""
+        self._errors.add(ObjectNotFoundError)
         self._log.error("half.found", lane=str(lane), key=key)
 
     def lane_reread(self, lane: Lane, error: FluxForgeError) -> None:
         """What was read cannot be trusted; it is read again from the last seal on."""
         self._rereads.labels(str(lane)).inc()
+        self._errors.add(error)
         self._log.warning("lane.reread", lane=str(lane), error=str(error))
 
     def stream_purged(self, lane: Lane, *, below_seq: int) -> None:
@@ -152,6 +185,7 @@ class SegmenterEvents:
     def operation_retried(self, error: FluxForgeError, *, failures: int) -> None:
         """Something that may heal did not work; the first failure and every tenth are logged."""
         self._retries.labels(type(error).__name__).inc()
+        self._errors.add(error)
         if failures % _FAILURES_PER_WARNING == 1:
             self._log.warning("operation.retried", error=str(error), failures=failures)
 

@@ -15,7 +15,8 @@ from fluxforge.domain.errors import LaneBrokenError, SequenceGoneError, StoreUna
 from fluxforge.domain.lane_state import RECENT_MAX
 from fluxforge.domain.segment import SealPolicy, SegmentName
 from fluxforge.domain.status import LaneStatus
-from fluxforge.ports.lanes import LaneReader, StoredBlock
+from fluxforge.ports.lanes import LaneReader, StoredBlock, StreamInfo
+from fluxforge_segmenter.ages import Ages
 from fluxforge_segmenter.contents import Contents, Tail
 from fluxforge_segmenter.doubts import Doubts
 from fluxforge_segmenter.epochs import leave, open_next
@@ -61,6 +62,8 @@ class LaneTask:
         self._is_draining = is_draining
         self._tail = Tail()
         self._open: OpenSegment | None = None
+        self._ages = Ages()
+        self._stream: StreamInfo | None = None
         self._opened_ns = 0
         self._written_ns = 0
         self._checked_ns = 0
@@ -94,6 +97,9 @@ class LaneTask:
             records=self._records,
             sealed_bytes=self._sealed_bytes,
             open_bytes=self._open.contents.size_bytes if self._open else 0,
+            unsealed_ns=self._unsealed_ns,
+            stream_bytes=self._stream.size_bytes if self._stream else 0,
+            stream_bytes_max=self._stream.size_bytes_max if self._stream else 0,
         )
 
     async def run(self) -> None:
@@ -115,6 +121,12 @@ class LaneTask:
     @property
     def _last_read(self) -> int:
         return self._open.contents.last if self._open else self._tools.hold.state.sealed_seq
+
+    @property
+    def _unsealed_ns(self) -> int:
+        if self._open is not None and self._open.contents.first_capture_ns is not None:
+            return self._open.contents.first_capture_ns
+        return 0 if self._is_reading else self._tools.hold.state.last_capture_ns
 
     async def _live(self) -> bool:
         """Put the lane right and read it; true once that is over, false where it must be put right again."""
@@ -185,6 +197,8 @@ class LaneTask:
         else:
             segment.contents.check(self._tools.lane, stored)
             segment.add(stored)
+        if stored.block.payload:
+            self._ages.add(stored.block.first_capture_ns)
         if segment.contents.size_bytes >= self._rhythm.policy.size_bytes_max:
             await self._seal(segment)
         elif segment.buffered_bytes >= WRITE_BYTES:
@@ -233,6 +247,7 @@ class LaneTask:
         if await is_read_in_vain(tools, finished.manifest):
             raise LaneBrokenError(str(tools.lane), f"its stream lost what was read of it for {finished.manifest.name}")
         manifest = await carry_out(tools, finished)
+        sealed_ns = tools.clock.wall_ns()
         self._open = None
         self._doubts.settle()
         self._tail = Tail.of(manifest)
@@ -241,7 +256,8 @@ class LaneTask:
         self._sealed_bytes += manifest.size_bytes
         await asyncio.to_thread(remove, finished)
         duration_s = (tools.clock.monotonic_ns() - begin_ns) / _NS
-        tools.events.segment_sealed(tools.lane, manifest, duration_s=duration_s)
+        tools.events.segment_sealed(tools.lane, manifest, duration_s=duration_s, ages_s=self._ages.at(sealed_ns))
+        self._ages.clear()
         if self._is_whole:
             await purge(tools, self._tail)
 
@@ -259,7 +275,7 @@ class LaneTask:
 
     async def _check(self) -> None:
         self._checked_ns = self._tools.clock.monotonic_ns()
-        info = await check_stream(self._tools, self._tail, at_least=self._last_read)
+        info = self._stream = await check_stream(self._tools, self._tail, at_least=self._last_read)
         self._tools.events.backlog_seen(self._tools.lane, info.last_seq - self._last_read)
 
     async def _tend(self) -> None:
@@ -290,6 +306,7 @@ class LaneTask:
         self._discard()
 
     def _discard(self) -> None:
+        self._ages.clear()
         if self._open is not None:
             self._open.discard()
             self._open = None

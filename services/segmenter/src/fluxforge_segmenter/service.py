@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from fluxforge.domain.errors import TransientError
 from fluxforge.domain.lane import Lane
-from fluxforge.domain.status import SegmenterStatus, status_subject, status_to_json
+from fluxforge.domain.status import LaneStatus, SegmenterStatus, status_subject, status_to_json
 from fluxforge.ports.bus import Bus
 from fluxforge.ports.clock import Clock
 from fluxforge.ports.store import Store
@@ -50,6 +51,7 @@ class Segmenter:
         self._lanes: set[Lane] = set()
         self._tasks: dict[Lane, LaneTask] = {}
         self._has_looked = False
+        events.levels_from(self.lanes, ports.clock)
 
     @property
     def is_ready(self) -> bool:
@@ -60,6 +62,11 @@ class Segmenter:
             and all(task.is_ready for task in self._tasks.values())
             and self._ports.bus.connected
         )
+
+    def lanes(self) -> Mapping[Lane, LaneStatus | None]:
+        """Return every lane that is known and where it stands; None where it is not ours."""
+        tasks = self._tasks
+        return {lane: tasks[lane].status() if lane in tasks else None for lane in self._lanes}
 
     def status(self) -> SegmenterStatus:
         """Return what the service says of itself."""
@@ -136,8 +143,11 @@ class Segmenter:
 
     async def _announce(self) -> None:
         while True:
-            with contextlib.suppress(TransientError):  # a status is for whoever looks, when the bus is there
-                await self._ports.bus.events.announce(
-                    status_subject("segmenter", _INSTANCE), status_to_json(self.status())
-                )
+            if self._tasks or not self._lanes:  # a standby keeps quiet: the subject is its leader's
+                await self._say()
             await asyncio.sleep(_POLL_S)
+
+    async def _say(self) -> None:
+        with contextlib.suppress(TransientError):  # a status is for whoever looks, when the bus is there
+            subject = status_subject("segmenter", _INSTANCE)
+            await self._ports.bus.events.announce(subject, status_to_json(self.status()))

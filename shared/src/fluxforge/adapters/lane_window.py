@@ -5,7 +5,7 @@ same thing. It sends nothing and knows no connection.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from fluxforge.domain.block import Block, BlockId
@@ -26,9 +26,15 @@ class Entry:
 class Window:
     """The unacknowledged blocks of a lane, oldest first, behind the last acknowledged one."""
 
-    def __init__(self, lane: Lane, acked: BlockId | None, acked_seq: int) -> None:
-        """Begin behind the stream's last message: its id (None where none is known) and sequence."""
+    def __init__(
+        self, lane: Lane, acked: BlockId | None, acked_seq: int, *, on_stored: Callable[[Block], None] | None = None
+    ) -> None:
+        """Begin behind the stream's last message: its id (None where none is known) and sequence.
+
+        `on_stored` is told of each block that is known to be stored.
+        """
         self._lane = lane
+        self._on_stored = on_stored
         self._entries: deque[Entry] = deque()
         self.acked = acked
         self.acked_seq = acked_seq
@@ -74,6 +80,8 @@ class Window:
         while self._entries and self._entries[0].seq <= seq:
             entry = self._entries.popleft()
             self.acked, self.acked_seq = entry.block.id, entry.seq
+            if self._on_stored is not None:
+                self._on_stored(entry.block)
 
     def reconcile(self, last_seq: int, last: BlockId | None) -> None:
         """Drop what is stored, by the stream's last message (id and sequence); what remains may be sent again.

@@ -16,7 +16,10 @@ STATUS_SUBJECT: Final = "status"
 
 @dataclass(frozen=True, slots=True)
 class FeedStatus:
-    """One feed of a collector. `last_price`: last trade, mid or ticker; `lag_ms`: capture minus exchange."""
+    """One feed of a collector. `last_price`: last trade, mid or ticker; `lag_ms`: capture minus exchange.
+
+    `last_ns`: when its newest record was captured; 0: there is none yet.
+    """
 
     channel: str
     symbol: str
@@ -24,13 +27,15 @@ class FeedStatus:
     last_price: float | None
     lag_ms: int | None
     sound: bool
+    last_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class CollectorStatus:
     """A collector: `captured` records were given a seq, `stored` of them were acknowledged by the bus.
 
-    `boot` is that of its records, so that they can be found again among those of other lives of the same lane.
+    `boot` is that of its records, so that they can be found again among those of other lives of the same lane. `held`:
+    whether it has the lane's lease; `began_ns`: since when it captures (0: not yet); `spool_bytes`: of the disk.
     """
 
     lane: str
@@ -44,11 +49,18 @@ class CollectorStatus:
     connections: int
     feeds: tuple[FeedStatus, ...]
     boot: str = ""
+    held: bool = False
+    began_ns: int = 0
+    spool_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class LaneStatus:
-    """One lane of a segmenter. `records` and `segments` were sealed by this process; `open_bytes` are not yet."""
+    """One lane of a segmenter. `records` and `segments` were sealed by this process; `open_bytes` are not yet.
+
+    `unsealed_ns`: when the oldest record not yet sealed was captured, at the earliest where that was not read yet; 0:
+    there is none. `stream_bytes` of `stream_bytes_max` were in the stream when it was last looked at.
+    """
 
     lane: str
     epoch: int
@@ -58,6 +70,9 @@ class LaneStatus:
     records: int
     sealed_bytes: int
     open_bytes: int
+    unsealed_ns: int = 0
+    stream_bytes: int = 0
+    stream_bytes_max: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +86,10 @@ class SegmenterStatus:
 
 @dataclass(frozen=True, slots=True)
 class EtlStatus:
-    """An ETL worker. `rows` by dataset, of segments this process committed; `backlog`: waiting for any worker."""
+    """An ETL worker. `rows` by dataset, of segments this process committed; `backlog`: waiting for any worker.
+
+    `oldest_ns`: when the oldest of the backlog was announced; 0: there is none.
+    """
 
     at_ns: int
     ready: bool
@@ -80,13 +98,15 @@ class EtlStatus:
     records: int
     quarantined: int
     rows: dict[str, int]
+    oldest_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class CompactorStatus:
     """A compactor. `partitions`: looked at in its last round; `merges` of `files` were carried out by this process.
 
-    `failed`: partitions that could not be compacted, each time it was tried.
+    `failed`: partitions that could not be compacted, each time it was tried; `failing`: those of which the last try
+    failed.
     """
 
     at_ns: int
@@ -95,6 +115,7 @@ class CompactorStatus:
     merges: int
     files: int
     failed: int
+    failing: int = 0
 
 
 Status = CollectorStatus | SegmenterStatus | EtlStatus | CompactorStatus

@@ -5,11 +5,11 @@ Connection loss heals underneath; a connection that is closed for good, a dead r
 raises `FatalError` from whatever waits.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from fluxforge.domain.block import BlockId
+from fluxforge.domain.block import Block, BlockId
 from fluxforge.domain.lane import Lane
 from fluxforge.ports.lanes import LanePublisher, LaneReader, LaneStates, LaneStreams, Leases
 
@@ -51,10 +51,14 @@ class Claim(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What a work queue has left: not yet delivered, and delivered but not acknowledged."""
+    """What a work queue has left: not yet delivered, and delivered but not acknowledged.
+
+    `oldest_ns`: when the oldest of them was announced, ns UTC by the bus' clock; None where nothing is left.
+    """
 
     num_pending: int
     num_ack_pending: int
+    oldest_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +133,19 @@ class Bus(Protocol):
         """Return a reader that starts at `from_seq`; nothing is sent before its first fetch."""
         ...
 
-    async def publisher(self, lane: Lane, epoch: int, *, after: BlockId | None, window_blocks: int) -> LanePublisher:
+    async def publisher(
+        self,
+        lane: Lane,
+        epoch: int,
+        *,
+        after: BlockId | None,
+        window_blocks: int,
+        on_stored: Callable[[Block], None] | None = None,
+    ) -> LanePublisher:
         """Return a publisher that goes on behind the stream's last message.
 
-        `after` is the id the caller knows as the lane's last block; None: whatever the last message is.
+        `after` is the id the caller knows as the lane's last block; None: whatever the last message is. `on_stored` is
+        told of each block once it is known to be stored.
 
         Raises:
             LaneMovedError: There is no such stream, or it is sealed.

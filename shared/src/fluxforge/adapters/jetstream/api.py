@@ -6,6 +6,7 @@ Messages are read by MSG.GET, which the stream's leader answers; direct get, whi
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from typing import Any, Final
 
@@ -41,6 +42,7 @@ WRONG_LAST: Final = frozenset(
 )
 _HANDLED: Final = frozenset(int(code) for code in ErrCode)
 SERVER_TROUBLE: Final = 500
+_EPOCH: Final = datetime.fromtimestamp(0, tz=UTC)
 
 
 class ApiError(FatalError):
@@ -56,12 +58,13 @@ class ApiError(FatalError):
 
 @dataclass(frozen=True, slots=True)
 class StoredMessage:
-    """A message as it stands in a stream."""
+    """A message as it stands in a stream; `stored_ns`: since when, ns UTC by the server's clock."""
 
     subject: str
     seq: int
     headers: Mapping[str, str]
     payload: bytes
+    stored_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,10 @@ class Api:
         return checked(verb, answer.data)
 
     async def message(self, stream: str, query: Mapping[str, Any]) -> StoredMessage | None:
-        """Return one message, by `seq` or `last_by_subj`, or None where there is no such message or stream."""
+        """Return one message, or None where there is no such message or stream.
+
+        `query`: `seq`, `seq` and `next_by_subj` (the next one from there on), or `last_by_subj`.
+        """
         try:
             found = (await self.call(f"STREAM.MSG.GET.{stream}", query))["message"]
         except ApiError as error:
@@ -96,6 +102,7 @@ class Api:
             seq=found["seq"],
             headers=_headers(base64.b64decode(found.get("hdrs", ""))),
             payload=base64.b64decode(found.get("data", "")),
+            stored_ns=time_ns(found["time"]) if "time" in found else 0,
         )
 
     async def stream_info(self, stream: str, *, subjects: str | None = None) -> JSON | None:
@@ -121,6 +128,11 @@ class Api:
         operation = f"publish to {subject}"
         answer = await self.connection.request(subject, payload, operation=operation, headers=headers)
         return pub_ack(operation, answer.data)
+
+
+def time_ns(text: str) -> int:
+    """Return a time of the server's, such as `2026-11-23T09:41:10.123456789Z`, in ns UTC, to the microsecond."""
+    return (datetime.fromisoformat(text) - _EPOCH) // timedelta(microseconds=1) * 1_000
 
 
 def checked(operation: str, answer: bytes) -> JSON:

@@ -1,7 +1,7 @@
 """The bus: one connection and the ports it fills."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 from nats.aio.msg import Msg
@@ -20,7 +20,7 @@ from fluxforge.adapters.jetstream.provision import verify
 from fluxforge.adapters.jetstream.publisher import JetStreamPublisher
 from fluxforge.adapters.jetstream.work_queue import JetStreamWorkQueue
 from fluxforge.adapters.lane_window import Window
-from fluxforge.domain.block import BlockId
+from fluxforge.domain.block import Block, BlockId
 from fluxforge.domain.errors import LaneMovedError
 from fluxforge.domain.lane import Lane
 from fluxforge.ports.bus import Bus, Events, WorkQueue
@@ -103,14 +103,22 @@ class JetStreamBus(Bus):
         return JetStreamReader(self._api, lane, epoch, from_seq=from_seq)
 
     @override
-    async def publisher(self, lane: Lane, epoch: int, *, after: BlockId | None, window_blocks: int) -> LanePublisher:
+    async def publisher(
+        self,
+        lane: Lane,
+        epoch: int,
+        *,
+        after: BlockId | None,
+        window_blocks: int,
+        on_stored: Callable[[Block], None] | None = None,
+    ) -> LanePublisher:
         info = await self._streams.info(lane, epoch)
         if info is None or info.sealed:
             found = "is sealed" if info else "does not exist"
             raise LaneMovedError(str(lane), f"stream {lane.stream(epoch)} {found}")
         last = await self._streams.last(lane, epoch)
         last_id, last_seq = (last.block.id, last.stream_seq) if last else (None, info.last_seq)
-        window = Window(lane, last_id if after is None else after, last_seq)
+        window = Window(lane, last_id if after is None else after, last_seq, on_stored=on_stored)
         window.reconcile(last_seq, last_id)
         publisher = JetStreamPublisher(self._api, lane, epoch, window=window, window_blocks=window_blocks)
         await publisher.start()

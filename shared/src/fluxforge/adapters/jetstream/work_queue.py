@@ -112,10 +112,13 @@ class JetStreamWorkQueue(WorkQueue):
         # The consumer first: what is delivered or published between the two answers is then counted, never missed.
         consumer = await self._call(f"CONSUMER.INFO.{STREAM}.{CONSUMER}")
         stream = await self._call(f"STREAM.INFO.{STREAM}")
-        return Backlog(
-            num_pending=_num_undelivered(stream["state"], consumer["delivered"]["stream_seq"]),
-            num_ack_pending=consumer["num_ack_pending"],
-        )
+        num_pending = _num_undelivered(stream["state"], consumer["delivered"]["stream_seq"])
+        num_ack_pending = consumer["num_ack_pending"]
+        oldest = None
+        if num_pending or num_ack_pending:
+            query = {"seq": consumer["ack_floor"]["stream_seq"] + 1, "next_by_subj": ">"}
+            oldest = await self._api.message(STREAM, query)
+        return Backlog(num_pending, num_ack_pending, oldest.stored_ns if oldest else None)
 
     @override
     async def announcement(self, subject: str) -> Announcement:

@@ -1,7 +1,7 @@
 """The bus in memory: the contract of the bus port without a server, for tests and simulation."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from typing_extensions import override
@@ -15,7 +15,7 @@ from fluxforge.adapters.memory.lanes import (
 )
 from fluxforge.adapters.memory.publisher import MemoryPublisher
 from fluxforge.adapters.memory.server import ACK_WAIT_NS, Changes, MemoryServer, MemoryWork
-from fluxforge.domain.block import BlockId
+from fluxforge.domain.block import Block, BlockId
 from fluxforge.domain.errors import BusUnavailableError, FatalError, LaneMovedError
 from fluxforge.domain.lane import Lane
 from fluxforge.ports.bus import Announcement, Backlog, Bus, Claim, Events, WorkQueue
@@ -97,7 +97,8 @@ class MemoryWorkQueue(WorkQueue):
     async def backlog(self) -> Backlog:
         self._server.require("backlog")
         held = sum(1 for work in self._server.work if work.num_delivered)
-        return Backlog(num_pending=len(self._server.work) - held, num_ack_pending=held)
+        oldest_ns = min((work.stored_ns for work in self._server.work), default=None)
+        return Backlog(num_pending=len(self._server.work) - held, num_ack_pending=held, oldest_ns=oldest_ns)
 
     @override
     async def announcement(self, subject: str) -> Announcement:
@@ -171,14 +172,22 @@ class MemoryBus(Bus):
         return MemoryReader(self.server, lane, epoch, from_seq=from_seq)
 
     @override
-    async def publisher(self, lane: Lane, epoch: int, *, after: BlockId | None, window_blocks: int) -> LanePublisher:
+    async def publisher(
+        self,
+        lane: Lane,
+        epoch: int,
+        *,
+        after: BlockId | None,
+        window_blocks: int,
+        on_stored: Callable[[Block], None] | None = None,
+    ) -> LanePublisher:
         info = await self._streams.info(lane, epoch)
         if info is None or info.sealed:
             found = "is sealed" if info else "does not exist"
             raise LaneMovedError(str(lane), f"stream {lane.stream(epoch)} {found}")
         last = await self._streams.last(lane, epoch)
         last_id = last.block.id if last else None
-        window = Window(lane, last_id if after is None else after, info.last_seq)
+        window = Window(lane, last_id if after is None else after, info.last_seq, on_stored=on_stored)
         window.reconcile(info.last_seq, last_id)
         return MemoryPublisher(self.server, lane, epoch, window=window, window_blocks=window_blocks)
 

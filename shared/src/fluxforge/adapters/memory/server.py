@@ -59,6 +59,7 @@ class MemoryWork:
     payload: bytes
     num_delivered: int = 0
     due_ns: int = 0
+    stored_ns: int = 0
 
 
 class MemoryServer:
@@ -132,7 +133,7 @@ class MemoryServer:
         self._event_ids.add(message_id)
         self.events.append((subject, payload))
         if subject.startswith("segments.sealed."):
-            self.work.append(MemoryWork(subject, payload))
+            self.work.append(MemoryWork(subject, payload, stored_ns=self.clock.wall_ns()))
         self.announce(subject, payload)
         self.tell()
 
