@@ -26,6 +26,7 @@ async def test_a_sealed_segment_is_logged_once_and_counted(tmp_path: Path) -> No
     assert world.metric("sealed_records_total") == 6
     assert world.metric("sealed_bytes_total") == manifest.size_bytes
     assert world.metric("seal_duration_seconds_count") == 1
+    assert world.registry.get_sample_value("fluxforge_segmenter_bus_to_segment_seconds_count") == 1
 
 
 def test_of_many_failures_the_first_and_every_tenth_are_logged_and_all_are_counted() -> None:
@@ -36,6 +37,7 @@ def test_of_many_failures_the_first_and_every_tenth_are_logged_and_all_are_count
             events.operation_retried(BusUnavailableError("update", "away"), failures=failures)
     assert [line["failures"] for line in logs] == [1, 11, 21]
     assert registry.get_sample_value("fluxforge_segmenter_retries_total", {"error": "BusUnavailableError"}) == 22
+    assert registry.get_sample_value("fluxforge_errors_total", {"kind": "BusUnavailableError"}) == 22
 
 
 @pytest.mark.parametrize(

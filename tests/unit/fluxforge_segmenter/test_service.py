@@ -46,7 +46,8 @@ class Service:
             lease_ttl_s=10,
         )
         ports = Ports(self.bus, LocalStore(data, sync=False), SystemClock(), lambda _fd, _path: None)
-        self.segmenter = Segmenter(settings, ports, SegmenterEvents(CollectorRegistry()), self.shutdown)
+        self.registry = CollectorRegistry()
+        self.segmenter = Segmenter(settings, ports, SegmenterEvents(self.registry), self.shutdown)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[asyncio.Task[None]]:
@@ -104,8 +105,11 @@ async def test_a_lane_in_other_hands_keeps_it_from_being_ready(service: Service)
             while not service.segmenter._lanes:  # noqa: ASYNC110 - a plain condition of the task under test
                 await asyncio.sleep(0.01)
         assert not service.segmenter.is_ready
+        assert service.registry.get_sample_value("fluxforge_segmenter_lane_held", {"lane": str(LANES[0])}) == 0
+        assert await service.bus.statuses(wait_s=1.5) == {}, "the subject is its leader's"
         await service.bus.leases.release(f"segmenter-{LANES[0]}", revision)
         await service.until_ready()
+        assert service.registry.get_sample_value("fluxforge_segmenter_lane_held", {"lane": str(LANES[0])}) == 1
 
 
 async def test_leases_are_given_back_at_the_end(service: Service) -> None:
