@@ -73,6 +73,22 @@ async def test_terminated_work_never_comes_again(bus, queue):
     assert (await queue.backlog()).num_ack_pending == 0
 
 
+async def test_the_backlog_tells_since_when_the_oldest_of_what_is_left_waits(bus, queue):
+    assert (await queue.backlog()).oldest_ns is None
+    announced = []
+    for n in range(3):
+        announced.append(time.time_ns())
+        await bus.events.publish(f"{SUBJECT}{n}", b"", message_id=str(n))
+    announced.append(time.time_ns())
+    claims = [await queue.claim(wait_s=CLAIM_S) for _ in range(2)]
+    await claims[1].ack()
+    assert announced[0] - 1_000 <= (await queue.backlog()).oldest_ns <= announced[1]
+    await claims[0].ack()
+    assert announced[2] - 1_000 <= (await queue.backlog()).oldest_ns <= announced[3], "undelivered, and the oldest"
+    await (await queue.claim(wait_s=CLAIM_S)).ack()
+    assert (await queue.backlog()).oldest_ns is None
+
+
 async def test_two_workers_share_the_work_without_overlap(world, bus):
     first, second = await bus.work(), await (await world.bus()).work()
     for n in range(10):

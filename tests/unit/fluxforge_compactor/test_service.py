@@ -58,6 +58,9 @@ async def test_everything_is_looked_at_at_the_start_and_a_bad_partition_does_not
     await running
     assert (rig.metric("merges_total"), rig.metric("files_merged_total"), rig.metric("rows_merged_total")) == (1, 2, 20)
     assert rig.metric("partitions_failed_total", error="RowsDifferError") == 1
+    assert (rig.metric("partitions_failing"), rig.service.status().failing) == (1, 1)
+    assert rig.metric("last_round_timestamp_seconds") == rig.world.clock.wall_ns() / S_NS
+    assert rig.registry.get_sample_value("fluxforge_errors_total", {"kind": "RowsDifferError"}) == 1
     assert len(rig.world.names()) == 1
 
 

@@ -1,11 +1,16 @@
 """What the compactor reports: each event in one place that both logs and counts."""
 
+from collections.abc import Callable
+
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from fluxforge.domain.errors import FluxForgeError, TransientError
+from fluxforge.domain.status import CompactorStatus
+from fluxforge.runtime.metrics import ErrorCount
 from fluxforge_compactor.compact import Result
 from fluxforge_compactor.retention import Expired
+from fluxforge_compactor.rounds import Rounds
 
 _FAILURES_PER_WARNING = 10
 
@@ -15,6 +20,8 @@ class CompactorEvents:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._log = structlog.get_logger()
+        self._registry = registry
+        self._errors = ErrorCount(registry)
         prefix = "fluxforge_compactor"
         self._merges = Counter(f"{prefix}_merges_total", "Merges carried out.", registry=registry)
         self._files = Counter(f"{prefix}_files_merged_total", "Files that were merged into others.", registry=registry)
@@ -30,6 +37,10 @@ class CompactorEvents:
         self._retries = Counter(f"{prefix}_retries_total", "Operations tried again.", ["error"], registry=registry)
         self._round = Gauge(f"{prefix}_round_duration_seconds", "How long the last round took.", registry=registry)
         self._partitions = Gauge(f"{prefix}_partitions", "Partitions of the last round.", registry=registry)
+
+    def rounds_from(self, status: Callable[[], CompactorStatus]) -> None:
+        """Export when the last round ended and what fails, read when somebody scrapes; see `Rounds`."""
+        self._registry.register(Rounds(status))
 
     def settings_loaded(self, **values: object) -> None:
         """The service starts with these."""
@@ -58,6 +69,7 @@ class CompactorEvents:
     def partition_failed(self, partition: str, error: FluxForgeError) -> None:
         """A partition could not be compacted; it stays as it is."""
         self._failed.labels(type(error).__name__).inc()
+        self._errors.add(error)
         self._log.error("partition.failed", partition=partition, error=str(error), kind=type(error).__name__)
 
     def object_expired(self, found: Expired) -> None:
@@ -72,10 +84,12 @@ class CompactorEvents:
 
     def hints_ended(self, error: FluxForgeError) -> None:
         """The bus says nothing any more of what is committed; the schedule goes on."""
+        self._errors.add(error)
         self._log.warning("hints.ended", error=str(error))
 
     def operation_retried(self, error: TransientError, *, failures: int) -> None:
         """Something that may heal did not work, for the `failures`-th time in a row."""
         self._retries.labels(type(error).__name__).inc()
+        self._errors.add(error)
         if failures % _FAILURES_PER_WARNING == 1:
             self._log.warning("operation.retried", error=str(error), failures=failures)

@@ -19,6 +19,7 @@ from fluxforge.domain.errors import FluxForgeError
 from fluxforge.domain.status import status_to_json
 from fluxforge.ports.partitions import Partitions
 from fluxforge.runtime import lifecycle, logs, telemetry
+from fluxforge.runtime.metrics import expose_service, local_places
 from fluxforge.runtime.notices import BusNotices, give_notice
 from fluxforge.runtime.patience import Patience
 from fluxforge.runtime.settings import Settings, load
@@ -63,7 +64,10 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 async def _serve(settings: Settings, shutdown: lifecycle.Shutdown) -> None:
     own, registry = CompactorSettings.of(settings), CollectorRegistry()
-    events = CompactorEvents(registry)
+    storage = settings.storage
+    places = local_places(segments=storage.etl_storage_input, datasets=storage.etl_storage_output)
+    expose_service(registry, _SERVICE, {**places, "scratch": storage.scratch_dir})
+    events, notices = CompactorEvents(registry), BusNotices(registry)
     compactor, partitions = compactor_of(settings, own)
     service = CompactorService(compactor, open_store(settings.storage.etl_storage_input), own, SystemClock(), events)
     server = await telemetry.serve(
@@ -79,7 +83,7 @@ async def _serve(settings: Settings, shutdown: lifecycle.Shutdown) -> None:
         )
         await shutdown.unless_requested(Patience(events).disk(partitions.probe))
         async with asyncio.TaskGroup() as group:
-            hints = group.create_task(_listen(settings, service, events, registry))
+            hints = group.create_task(_listen(settings, service, events, notices))
             await service.run(shutdown)
             hints.cancel()
     finally:
@@ -88,10 +92,7 @@ async def _serve(settings: Settings, shutdown: lifecycle.Shutdown) -> None:
     sys.stdout.flush()
 
 
-async def _listen(
-    settings: Settings, service: CompactorService, events: CompactorEvents, registry: CollectorRegistry
-) -> None:
-    notices = BusNotices(registry)
+async def _listen(settings: Settings, service: CompactorService, events: CompactorEvents, notices: BusNotices) -> None:
     options = BusOptions.from_settings(settings.nats)
     bus = await Patience(events).bus(partial(connect, options, name=_SERVICE, changed=notices.changed))
     try:

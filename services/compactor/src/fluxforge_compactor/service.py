@@ -58,7 +58,9 @@ class CompactorService:
         """How many objects the journals of partitions have of which nothing is to be cleared any more."""
         self._round_due_ns = 0
         self._is_ready = False
-        self._partitions = self._merges = self._files = self._failed = 0
+        self._failing: set[str] = set()
+        self._partitions = self._merges = self._files = self._failed = self._round_ns = 0
+        events.rounds_from(self.status)
 
     @property
     def is_ready(self) -> bool:
@@ -74,6 +76,8 @@ class CompactorService:
             merges=self._merges,
             files=self._files,
             failed=self._failed,
+            failing=len(self._failing),
+            round_ns=self._round_ns,
         )
 
     async def announce(self, bus: Bus, instance: str) -> None:
@@ -116,13 +120,14 @@ class CompactorService:
         partitions = await self._patience.disk(lambda: self._compactor.partitions(prefix, at_least=at_least))
         journaled = await self._patience.disk(lambda: self._compactor.journaled(prefix))
         changed = [partition for partition, count in journaled.items() if self._cleared.get(partition) != count]
+        self._failing &= {*partitions, *journaled}  # what is gone fails no more
         self._cleared = {partition: count for partition, count in journaled.items() if partition not in changed}
         await self._compact_all(sorted({*partitions, *changed}), shutdown)
         self._cleared |= {partition: journaled[partition] for partition in changed if partition not in self._due_ns}
         if not shutdown.requested:
             await shutdown.unless_hurried(self._patience.disk(self._retain))
         now_ns = self._clock.monotonic_ns()
-        self._partitions = len(partitions)
+        self._partitions, self._round_ns = len(partitions), self._clock.wall_ns()
         self._events.round_ended(partitions=len(partitions), duration_s=(now_ns - begun_ns) / _NS)
         self._round_due_ns = now_ns + int(self._settings.interval_s * _NS)
         self._is_ready = True
@@ -148,6 +153,7 @@ class CompactorService:
         except PermanentError as error:
             self._fail(partition, error)
             return
+        self._failing.discard(partition)
         self._events.partition_compacted(result)
         self._merges += len(result.merges)
         self._files += sum(len(merge.parents) for merge in result.merges)
@@ -160,6 +166,7 @@ class CompactorService:
 
     def _fail(self, partition: str, error: FluxForgeError) -> None:
         self._failed += 1
+        self._failing.add(partition)
         self._events.partition_failed(partition, error)
 
     def _due(self) -> list[str]:

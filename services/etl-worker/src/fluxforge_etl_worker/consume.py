@@ -72,10 +72,12 @@ class EtlService:
         self._verb_s = verb_s
         self._work: WorkQueue | None = None
         self._backlog = 0
+        self._oldest_ns = 0
         self._segments = 0
         self._records = 0
         self._quarantined = 0
         self._rows: Counter[str] = Counter()
+        events.age_from(self.status)
 
     @property
     def is_ready(self) -> bool:
@@ -92,6 +94,7 @@ class EtlService:
             records=self._records,
             quarantined=self._quarantined,
             rows=dict(self._rows),
+            oldest_ns=self._oldest_ns,
         )
 
     async def run(self) -> None:
@@ -152,7 +155,7 @@ class EtlService:
         except (PermanentError, ObjectNotFoundError) as error:
             await self._condemn(claim, target, error)
             return
-        await self._committed(claim, outcome, (self._worker.clock.monotonic_ns() - started_ns) / _NS_PER_S)
+        await self._committed(claim, outcome, started_ns)
 
     def _task(self, claim: Claim, target: _Target) -> Callable[[], Outcome]:
         """Return the work of a claim. A segment that may have killed workers is not given another one to kill."""
@@ -161,7 +164,8 @@ class EtlService:
         self._events.segment_isolated(str(target.lane), target.segment, num_delivered=claim.num_delivered)
         return partial(process_alone, self._worker, target.lane, target.segment)
 
-    async def _committed(self, claim: Claim, outcome: Outcome, duration_s: float) -> None:
+    async def _committed(self, claim: Claim, outcome: Outcome, started_ns: int) -> None:
+        placed_ns = self._worker.clock.wall_ns()
         name = f"{outcome.lane}.{outcome.segment}"
         payload = orjson.dumps(
             {
@@ -179,7 +183,8 @@ class EtlService:
             self._records += outcome.records
             self._quarantined += outcome.quarantined
             self._rows.update(outcome.rows)
-        self._events.segment_committed(outcome, duration_s=duration_s)
+        duration_s = (self._worker.clock.monotonic_ns() - started_ns) / _NS_PER_S
+        self._events.segment_committed(outcome, duration_s=duration_s, placed_ns=placed_ns)
 
     async def _condemn(self, claim: Claim, target: _Target, error: PermanentError | ObjectNotFoundError) -> None:
         mark = await self._held(claim, partial(self._worker.mark_dead, target.lane, target.segment, error))
@@ -248,6 +253,7 @@ class EtlService:
             with contextlib.suppress(TransientError):  # a status is for whoever looks, when the bus is there
                 backlog = await work.backlog()
                 self._backlog = backlog.num_pending + backlog.num_ack_pending
+                self._oldest_ns = backlog.oldest_ns or 0
                 self._events.backlog_seen(self._backlog)
                 status = status_to_json(self.status())
                 await self._bus.events.announce(status_subject("etl-worker", self._instance), status)

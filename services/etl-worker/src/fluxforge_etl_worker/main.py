@@ -66,13 +66,16 @@ async def _serve(settings: Settings, worker: Worker, shutdown: "Shutdown") -> No
     from fluxforge.adapters.jetstream import BusOptions, connect  # noqa: PLC0415 - see main
     from fluxforge.domain.status import status_to_json  # noqa: PLC0415 - see main
     from fluxforge.runtime import telemetry  # noqa: PLC0415 - see main
+    from fluxforge.runtime.metrics import expose_service, local_places  # noqa: PLC0415 - see main
     from fluxforge.runtime.notices import BusNotices  # noqa: PLC0415 - see main
     from fluxforge.runtime.patience import Patience  # noqa: PLC0415 - see main
     from fluxforge_etl_worker.consume import EtlService  # noqa: PLC0415 - see main
     from fluxforge_etl_worker.events import EtlEvents  # noqa: PLC0415 - see main
 
-    registry = CollectorRegistry()
-    events = EtlEvents(registry)
+    registry, storage = CollectorRegistry(), settings.storage
+    places = local_places(segments=storage.etl_storage_input, datasets=storage.etl_storage_output)
+    expose_service(registry, _SERVICE, places)
+    events, notices = EtlEvents(registry), BusNotices(registry)
     service: EtlService | None = None
     server = await telemetry.serve(
         settings.telemetry.host,
@@ -93,7 +96,6 @@ async def _serve(settings: Settings, worker: Worker, shutdown: "Shutdown") -> No
         )
         patience = Patience(events)
         await shutdown.unless_requested(patience.disk(worker.probe))
-        notices = BusNotices(registry)
         options = BusOptions.from_settings(settings.nats)
         connecting = partial(connect, options, name=_SERVICE, changed=notices.changed)
         bus = await shutdown.unless_requested(patience.bus(connecting))

@@ -42,7 +42,10 @@ class SegmentLostError(PermanentError):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A segment that is done. `forged` tells whether it was done now, and by us; counts are those of its commit."""
+    """A segment that is done. `forged` tells whether it was done now, and by us; counts are those of its commit.
+
+    `sealed_ns`, `last_capture_ns`: when it was sealed and its last record captured; 0 where its manifest is gone.
+    """
 
     lane: str
     segment: str
@@ -52,6 +55,8 @@ class Outcome:
     rows: dict[str, int]
     size_bytes: int
     upkeep: Upkeep
+    sealed_ns: int = 0
+    last_capture_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +121,7 @@ class Worker:
             manifest = self.manifest(lane, segment)
         except ObjectNotFoundError:
             if commit and attempts.is_placed(lane, segment):
-                return _outcome(commit, contexts.upkeep, size_bytes=0, forged=False)
+                return _outcome(commit, contexts.upkeep, None, forged=False)
             raise
         if commit is None:
             mine, commit = self._commit(manifest, contexts)
@@ -126,7 +131,7 @@ class Worker:
         else:
             commit = self._place(manifest, commit, contexts)
         self._retire(manifest, commit, contexts)
-        return _outcome(commit, contexts.upkeep, size_bytes=manifest.size_bytes, forged=mine)
+        return _outcome(commit, contexts.upkeep, manifest, forged=mine)
 
     def _place(self, manifest: Manifest, commit: CommitRecord, contexts: Contexts) -> CommitRecord:
         while True:
@@ -275,8 +280,19 @@ class Worker:
             return  # the same lines of the same bytes, from an attempt that ended before its commit
 
 
-def _outcome(commit: CommitRecord, upkeep: Upkeep, *, size_bytes: int, forged: bool) -> Outcome:
+def _outcome(commit: CommitRecord, upkeep: Upkeep, manifest: Manifest | None, *, forged: bool) -> Outcome:
     rows: dict[str, int] = {}
     for part in commit.parts:
         rows[str(part.dataset)] = rows.get(part.dataset, 0) + part.rows
-    return Outcome(commit.lane, commit.segment, forged, commit.records, commit.quarantined, rows, size_bytes, upkeep)
+    return Outcome(
+        lane=commit.lane,
+        segment=commit.segment,
+        forged=forged,
+        records=commit.records,
+        quarantined=commit.quarantined,
+        rows=rows,
+        size_bytes=manifest.size_bytes if manifest else 0,
+        upkeep=upkeep,
+        sealed_ns=manifest.created_ns if manifest else 0,
+        last_capture_ns=manifest.last_capture_ns if manifest else 0,
+    )

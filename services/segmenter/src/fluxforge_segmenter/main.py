@@ -17,10 +17,10 @@ from fluxforge.domain.errors import FluxForgeError
 from fluxforge.domain.status import status_to_json
 from fluxforge.ports.store import Store
 from fluxforge.runtime import lifecycle, logs, telemetry
-from fluxforge.runtime.metrics import expose_service
+from fluxforge.runtime.metrics import expose_service, local_places
 from fluxforge.runtime.notices import BusNotices, give_notice
 from fluxforge.runtime.patience import Patience
-from fluxforge.runtime.settings import Backend, Settings, load
+from fluxforge.runtime.settings import Settings, load
 from fluxforge_segmenter.events import SegmenterEvents
 from fluxforge_segmenter.service import Ports, Segmenter
 from fluxforge_segmenter.settings import SegmenterSettings
@@ -60,9 +60,8 @@ def _no_fsync(_fd: int, _path: Path) -> None:
 
 async def _serve(settings: Settings, own: SegmenterSettings, store: Store, shutdown: lifecycle.Shutdown) -> None:
     registry = CollectorRegistry()
-    location = settings.storage.ingestion_storage
-    segments = {"segments": location.base_dir} if location.backend == Backend.LOCAL else {}
-    expose_service(registry, _SERVICE, {"scratch": own.scratch_dir, **segments})
+    places = local_places(segments=settings.storage.ingestion_storage)
+    expose_service(registry, _SERVICE, {**places, "scratch": own.scratch_dir})
     events, notices = SegmenterEvents(registry), BusNotices(registry)
     segmenter: Segmenter | None = None
     server = await telemetry.serve(

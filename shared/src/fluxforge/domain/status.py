@@ -106,7 +106,7 @@ class CompactorStatus:
     """A compactor. `partitions`: looked at in its last round; `merges` of `files` were carried out by this process.
 
     `failed`: partitions that could not be compacted, each time it was tried; `failing`: those of which the last try
-    failed.
+    failed. `round_ns`: when the last round ended; 0: none did.
     """
 
     at_ns: int
@@ -116,6 +116,7 @@ class CompactorStatus:
     files: int
     failed: int
     failing: int = 0
+    round_ns: int = 0
 
 
 Status = CollectorStatus | SegmenterStatus | EtlStatus | CompactorStatus

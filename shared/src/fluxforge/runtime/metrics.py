@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 from typing_extensions import override
 
 from fluxforge.domain.errors import FluxForgeError
+from fluxforge.runtime.settings import Backend, StoreLocation
 
 FOREIGN: Final = "ForeignError"
 """The class under which errors are counted that are none of ours: somebody else decides how many classes there are."""
@@ -89,6 +90,11 @@ def expose_service(registry: CollectorRegistry, service: str, places: Mapping[st
     info.labels(service, version(f"fluxforge-{service}")).set(1)
     registry.register(_Places(places))
     ProcessCollector(registry=registry)
+
+
+def local_places(**stores: StoreLocation) -> dict[str, Path]:
+    """Return where those of the stores are that stand on a local disk."""
+    return {name: store.base_dir for name, store in stores.items() if store.backend == Backend.LOCAL}
 
 
 def room_of(path: Path) -> tuple[int, int] | None:
