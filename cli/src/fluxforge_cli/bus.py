@@ -1,6 +1,9 @@
 """The bus of a configuration, as the command reaches it."""
 
-from fluxforge.adapters.embedded_nats import running_url
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+from fluxforge.adapters.embedded_nats import running_urls
 from fluxforge.adapters.jetstream import BusOptions, connect
 from fluxforge.domain.errors import BusUnavailableError
 from fluxforge.ports.bus import Bus
@@ -13,10 +16,23 @@ async def connected(settings: Settings, verb: str) -> Bus:
     Raises:
         BusUnavailableError: It does not answer, or no embedded server runs.
     """
-    nats = settings.nats
-    if not nats.servers:
-        url = running_url(settings.nats_dir)
-        if url is None:
-            raise BusUnavailableError(verb, f"no embedded server runs on {settings.nats_dir}: is `fluxforge up` on?")
-        nats = nats.model_copy(update={"servers": (url,)})
-    return await connect(BusOptions.from_settings(nats), name=f"fluxforge-{verb}")
+    return await connect(bus_options(settings, verb), name=f"fluxforge-{verb}")
+
+
+def bus_options(settings: Settings, verb: str) -> BusOptions:
+    """Return how the servers are reached that are configured, or the embedded one where none are.
+
+    Raises:
+        BusUnavailableError: No embedded server runs, or nobody can tell.
+    """
+    if settings.nats.servers:
+        return BusOptions.from_settings(settings.nats)
+    try:
+        urls = running_urls(settings.nats_dir)
+    except OSError as error:
+        raise BusUnavailableError(verb, f"the embedded server cannot be looked for: {error}") from error
+    if urls is None:
+        raise BusUnavailableError(verb, f"no embedded server runs on {settings.nats_dir}: is `fluxforge up` on?")
+    clients, monitoring = urls
+    options = BusOptions.from_settings(settings.nats.model_copy(update={"servers": (clients,)}))
+    return replace(options, monitor_port=urlsplit(monitoring).port or options.monitor_port)

@@ -11,6 +11,7 @@ from fluxforge_cli.audit import audit
 from fluxforge_cli.collect import collect
 from fluxforge_cli.compact import compact
 from fluxforge_cli.demo import demo
+from fluxforge_cli.doctor import doctor
 from fluxforge_cli.edit import delete, upsert
 from fluxforge_cli.health import health
 from fluxforge_cli.provision import provision
@@ -39,6 +40,7 @@ app.command(rich_help_panel=_LOOK)(query)
 app.command(rich_help_panel=_LOOK)(segments)
 app.command(rich_help_panel=_LOOK)(audit)
 app.command(rich_help_panel=_LOOK)(health)
+app.command(rich_help_panel=_LOOK)(doctor)
 app.command(rich_help_panel=_DATASETS)(compact)
 app.command(rich_help_panel=_DATASETS)(repartition)
 dataset.app.command()(delete)

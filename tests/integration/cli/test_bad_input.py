@@ -63,10 +63,10 @@ async def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> No
     assert "Traceback" not in output
 
 
-async def test_a_bus_that_is_not_there_is_named_and_ends_with_1(tmp_path: Path) -> None:
+async def test_a_bus_that_is_not_there_is_named_and_is_critical_to_a_check(tmp_path: Path) -> None:
     path = config(tmp_path, KRAKEN)
     code, output = await run("health", "--config", path, cwd=tmp_path)
-    assert (code, "no embedded server runs on data/nats: is `fluxforge up` on?" in output) == (1, True)
+    assert (code, "no embedded server runs on data/nats: is `fluxforge up` on?" in output) == (2, True)
     code, output = await run(
         "provision", "--config", path, cwd=tmp_path, FLUXFORGE__NATS__SERVERS='["nats://127.0.0.1:1"]'
     )

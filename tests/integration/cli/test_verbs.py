@@ -22,6 +22,7 @@ async def test_help_names_every_verb(tmp_path: Path) -> None:
         "query",
         "segments",
         "health",
+        "doctor",
         "config",
         "collect",
         "segment",

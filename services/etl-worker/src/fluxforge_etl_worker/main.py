@@ -96,15 +96,13 @@ async def _serve(settings: Settings, worker: Worker, shutdown: "Shutdown") -> No
         )
         patience = Patience(events)
         await shutdown.unless_requested(patience.disk(worker.probe))
-        options = BusOptions.from_settings(settings.nats)
-        connecting = partial(connect, options, name=_SERVICE, changed=notices.changed)
+        connecting = partial(connect, BusOptions.from_settings(settings.nats), name=_SERVICE, changed=notices.changed)
         bus = await shutdown.unless_requested(patience.bus(connecting))
         if bus is None:
             return
         try:
             # A pid alone is not one worker's: containers all count from 1.
-            instance = f"{os.getpid()}-{secrets.token_hex(2)}"
-            service = EtlService(worker, bus, events, shutdown, instance=instance)
+            service = EtlService(worker, bus, events, shutdown, instance=f"{os.getpid()}-{secrets.token_hex(2)}")
             await service.run()
         finally:
             await bus.close()

@@ -205,11 +205,16 @@ class EmbeddedNats:
 
 def running_url(data_dir: Path) -> str | None:
     """Return where the server that runs on a directory listens, or None where none runs."""
+    urls = running_urls(data_dir)
+    return urls[0] if urls else None
+
+
+def running_urls(data_dir: Path) -> tuple[str, str] | None:
+    """Return where clients and where monitoring reach the server that runs on a directory, or None."""
     data_dir = data_dir.absolute()
     if not nats_process.is_running(data_dir):
         return None
-    ports = nats_process.read_ports(data_dir, nats_process.read_pid(data_dir) or 0)
-    return ports[0] if ports else None
+    return nats_process.read_ports(data_dir, nats_process.read_pid(data_dir) or 0)
 
 
 def _known(value: _T | None) -> _T:

@@ -98,6 +98,17 @@ class Connection:
         return self._is_closing
 
     @property
+    def server(self) -> str:
+        """Host and port of the connected server."""
+        url = self.client.connected_url
+        return f"{url.hostname}:{url.port}" if url else "nowhere"
+
+    @property
+    def server_version(self) -> str:
+        """What the connected server says it is, such as `2.15.1`."""
+        return str(self.client._server_info.get("version", ""))  # noqa: SLF001 - likewise
+
+    @property
     def server_id(self) -> str:
         """The id by which the connected server calls itself."""
         return str(self.client._server_info.get("server_id", ""))  # noqa: SLF001 - nats-py shows it nowhere else

@@ -20,16 +20,20 @@ async def check_durability(connection: Connection, options: BusOptions) -> None:
     Raises:
         BusNotDurableError: It does not, and `unsafe_durability` is not set.
     """
-    url = connection.client.connected_url
-    if options.unsafe_durability or url is None or url.hostname is None:
-        return
-    host = f"[{url.hostname}]" if ":" in url.hostname else url.hostname
-    syncs = await asyncio.to_thread(_syncs_always, f"http://{host}:{options.monitor_port}", connection.server_id)
-    if syncs is False:
+    if not options.unsafe_durability and await syncs_always(connection, options) is False:
         raise BusNotDurableError(
-            f"the bus at {url.hostname}:{url.port} acknowledges before it syncs, so a power cut loses what it "
+            f"the bus at {connection.server} acknowledges before it syncs, so a power cut loses what it "
             "acknowledged: set `sync_interval: always` in its jetstream block, or nats.unsafe_durability: true here"
         )
+
+
+async def syncs_always(connection: Connection, options: BusOptions) -> bool | None:
+    """Return whether the connected server syncs every write; None where its monitoring does not tell."""
+    url = connection.client.connected_url
+    if url is None or url.hostname is None:
+        return None
+    host = f"[{url.hostname}]" if ":" in url.hostname else url.hostname
+    return await asyncio.to_thread(_syncs_always, f"http://{host}:{options.monitor_port}", connection.server_id)
 
 
 def _syncs_always(monitor_url: str, server_id: str) -> bool | None:

@@ -33,9 +33,9 @@ async def provision(options: BusOptions) -> None:
     connection = await Connection.open(options, "fluxforge-provision")
     try:
         api = Api(connection)
-        for config in _streams(options):
+        for config in streams_of(options):
             await _put_stream(api, config)
-        consumer = {"stream_name": work_queue.STREAM, "config": _consumer(options)}
+        consumer = {"stream_name": work_queue.STREAM, "config": consumer_of(options)}
         await api.call(f"CONSUMER.CREATE.{work_queue.STREAM}.{work_queue.CONSUMER}", consumer)
     finally:
         await connection.close()
@@ -43,13 +43,14 @@ async def provision(options: BusOptions) -> None:
 
 async def verify(api: Api) -> None:
     """Raise ConfigurationError naming what `provision` has not created yet."""
-    names = [str(config["name"]) for config in _streams(BusOptions(servers=()))]
+    names = [str(config["name"]) for config in streams_of(BusOptions(servers=()))]
     missing = [name for name in names if await api.stream_info(name) is None]
     if missing:
         raise ConfigurationError(f"the bus lacks {', '.join(missing)}: run `fluxforge provision`")
 
 
-def _streams(options: BusOptions) -> list[dict[str, Any]]:
+def streams_of(options: BusOptions) -> list[dict[str, Any]]:
+    """Return how the streams and buckets must be configured that every service needs."""
     replicas = options.stream_replicas
     return [
         bucket_config(lane_states.BUCKET, replicas=replicas, size_bytes_max=_BUCKET_BYTES_MAX),
@@ -76,7 +77,8 @@ def _event_stream(name: str, subject: str, age_s_max: int, replicas: int) -> dic
     }
 
 
-def _consumer(options: BusOptions) -> dict[str, Any]:
+def consumer_of(options: BusOptions) -> dict[str, Any]:
+    """Return how the consumer of ETL workers must be configured."""
     return {
         "name": work_queue.CONSUMER,
         "durable_name": work_queue.CONSUMER,
