@@ -45,6 +45,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--exchange", help="market mode: this venue alone; recordings: whose they are")
     parser.add_argument("--markets", type=Path, help="the market list that a recording lacks, as the venue answers it")
     parser.add_argument("--speed", type=_speed, default=defaults.speed, help="multiple of the recorded pace, or max")
+    parser.add_argument("--host", default=defaults.host, help="where to listen; 0.0.0.0 in a container")
     parser.add_argument("--port", type=int, default=defaults.port, help="0 takes a free one")
     parser.add_argument("--ledger", type=Path, help="write what was sent to this NDJSON file")
     parser.add_argument("--once", action="store_true", help="end when the recording has been played and heard")
@@ -62,6 +63,7 @@ def main(arguments: list[str]) -> int:
             exchange=given.exchange,
             markets=given.markets,
             speed=given.speed,
+            host=given.host,
             port=given.port,
             ledger=given.ledger,
             once=given.once,

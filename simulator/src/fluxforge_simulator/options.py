@@ -66,6 +66,7 @@ class SimulateOptions:
     exchange: str | None = None
     markets: Path | None = None
     speed: float | None = 1.0
+    host: str = "127.0.0.1"
     port: int = 0
     ledger: Path | None = None
     once: bool = False

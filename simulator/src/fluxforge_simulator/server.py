@@ -1,4 +1,4 @@
-"""The server: HTTP and WebSocket on loopback, for every venue at once.
+"""The server: HTTP and WebSocket, for every venue at once; on loopback unless told otherwise.
 
 A venue's `scheme://HOST/path` is served as `http|ws://127.0.0.1:PORT/HOST/path`: the host is the first segment of the
 path.
@@ -39,19 +39,19 @@ class Server:
         application.on_shutdown.append(self._close_sockets)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=_CLOSE_WAIT_S)
 
-    async def start(self, port: int) -> None:
-        """Listen on 127.0.0.1; port 0 takes a free one.
+    async def start(self, host: str, port: int) -> None:
+        """Listen; port 0 takes a free one.
 
         Raises:
-            OptionError: the port cannot be taken. Nothing listens.
+            OptionError: the address cannot be taken. Nothing listens.
         """
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, "127.0.0.1", port).start()
+            await web.TCPSite(self._runner, host, port).start()
         except OSError as error:
             await self._runner.cleanup()
             reason = "in use by another process" if error.errno == errno.EADDRINUSE else str(error.strerror)
-            raise OptionError("--port", str(port), "a free port of 127.0.0.1, or 0 for any", reason) from error
+            raise OptionError("--port", str(port), f"a free port of {host}, or 0 for any", reason) from error
         self.port = self._runner.addresses[0][1]
 
     async def stop(self) -> None:

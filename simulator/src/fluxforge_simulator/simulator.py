@@ -91,7 +91,7 @@ class Simulator:
         stages: list[Stage] = [*self._recordings, *self._markets]
         self._server = Server(stages, self.ledger, self._clock)
         try:
-            await self._server.start(self._options.port)
+            await self._server.start(self._options.host, self._options.port)
         except OptionError:
             self.ledger.close()
             raise

@@ -15,7 +15,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from fluxforge.adapters.jetstream.options import BusOptions
+from fluxforge.adapters.jetstream.options import BusOptions, inbox_prefix
 from fluxforge.domain.errors import BusUnavailableError, ConfigurationError, FatalError
 
 REQUEST_S: Final = 5.0
@@ -69,6 +69,7 @@ class Connection:
         return connection
 
     async def _connect(self, options: BusOptions, name: str) -> None:
+        sign_in = options.sign_in()
         await self.client.connect(
             list(options.servers),
             name=name,
@@ -83,7 +84,8 @@ class Connection:
             pending_size=0,
             drain_timeout=int(_CLOSE_S),
             tls=options.tls_context(),
-            **options.sign_in(),
+            inbox_prefix=inbox_prefix(sign_in),
+            **sign_in,
         )
         self._look_after()
 

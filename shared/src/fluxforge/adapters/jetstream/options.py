@@ -1,14 +1,17 @@
 """Options of the bus: where the servers are, how to sign in, and how large what we create may grow."""
 
+import re
 import ssl
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol, Self, TypedDict
 
 from fluxforge.domain.errors import ConfigurationError
 
 MAX_PAYLOAD: Final = 8_388_608
+_INBOX: Final = "_INBOX"
+_TOKEN: Final = re.compile("[A-Za-z0-9_-]+")
 _CREDS_MARK: Final = "-----BEGIN NATS USER JWT-----"
 
 
@@ -30,9 +33,17 @@ class _TlsSettings(Protocol):
     def key_file(self) -> Path | None: ...
 
 
+class _Secret(Protocol):
+    def get_secret_value(self) -> str: ...
+
+
 class _NatsSettings(Protocol):
     @property
     def servers(self) -> Sequence[str]: ...
+    @property
+    def user(self) -> str | None: ...
+    @property
+    def password(self) -> _Secret | None: ...
     @property
     def credentials_file(self) -> Path | None: ...
     @property
@@ -54,6 +65,8 @@ class BusOptions:
     """How to reach the bus. `monitor_port` is where a server's monitoring answers, if it does."""
 
     servers: tuple[str, ...]
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
     credentials_file: Path | None = None
     ca_file: Path | None = None
     cert_file: Path | None = None
@@ -78,6 +91,8 @@ class BusOptions:
             )
         return cls(
             servers=tuple(nats.servers),
+            user=nats.user,
+            password=nats.password.get_secret_value() if nats.password else None,
             credentials_file=nats.credentials_file,
             ca_file=nats.tls.ca_file,
             cert_file=nats.tls.cert_file,
@@ -102,10 +117,12 @@ class BusOptions:
         return context
 
     def sign_in(self) -> SignIn:
-        """Return what the client signs in with.
+        """Return what the client signs in with: nothing, the configured user, or what the file says.
 
         The file holds `user:password`, an nkey seed, or is a `.creds` file.
         """
+        if self.user is not None and self.password is not None:
+            return {"user": self.user, "password": self.password}
         if self.credentials_file is None:
             return {}
         try:
@@ -122,3 +139,12 @@ class BusOptions:
                 f"nats.credentials_file {self.credentials_file}: expected user:password, an nkey seed or a .creds file"
             )
         return {"user": user, "password": password}
+
+
+def inbox_prefix(sign_in: SignIn) -> str:
+    """Return where answers to a client go: a room of its user's own, which the server can close to all others.
+
+    The default `_INBOX` where the user's name is not known or could not stand in a subject.
+    """
+    user = sign_in.get("user", "")
+    return f"{_INBOX}_{user}" if _TOKEN.fullmatch(user) else _INBOX

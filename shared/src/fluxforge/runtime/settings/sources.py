@@ -102,8 +102,8 @@ class TlsSettings(Group):
 def _without_credentials(servers: tuple[str, ...]) -> tuple[str, ...]:
     if any("@" in server for server in servers):
         raise ValueError(
-            "expected addresses alone, such as nats://10.0.0.5:4222; user and password belong into the file that "
-            "nats.credentials_file names, which nothing prints"
+            "expected addresses alone, such as nats://10.0.0.5:4222; user and password belong into nats.user and "
+            "nats.password, or into the file that nats.credentials_file names, which nothing prints"
         )
     return servers
 
@@ -112,6 +112,8 @@ class NatsSettings(Group):
     """The bus. `servers` empty: an embedded server of our own."""
 
     servers: Annotated[tuple[str, ...], AfterValidator(_without_credentials)] = ()
+    user: str | None = None
+    password: SecretStr | None = None
     credentials_file: Path | None = None
     tls: TlsSettings = TlsSettings()
     stream_replicas: Literal[1, 3, 5] = 1
@@ -120,6 +122,15 @@ class NatsSettings(Group):
     max_payload: SizeBytes = 8_388_608
     lease_ttl_seconds: Count = 10
     unsafe_durability: bool = False
+
+    @model_validator(mode="after")
+    def _signs_in_one_way(self) -> Self:
+        if (self.user is None) != (self.password is None):
+            given, missing = ("user", "password") if self.password is None else ("password", "user")
+            raise ValueError(f"{given} is given and {missing} is not: expected both, or neither")
+        if self.user is not None and self.credentials_file is not None:
+            raise ValueError("expected user and password, or credentials_file, was both")
+        return self
 
 
 class ChannelMethod(StrEnum):

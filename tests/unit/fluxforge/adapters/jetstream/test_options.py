@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from fluxforge.adapters.jetstream import BusOptions
+from fluxforge.adapters.jetstream.options import inbox_prefix
 from fluxforge.domain.errors import ConfigurationError
 from fluxforge.runtime.settings import load
 
@@ -60,6 +61,25 @@ def test_unreadable_and_unknown_credentials_are_configuration_errors(tmp_path):
     file.write_text("just-a-token")
     with pytest.raises(ConfigurationError, match="expected user:password"):
         BusOptions(servers=("x",), credentials_file=file).sign_in()
+
+
+def test_a_user_of_the_settings_signs_in_and_its_password_is_in_no_repr():
+    options = BusOptions(servers=("x",), user="collector", password="hidden")
+    assert options.sign_in() == {"user": "collector", "password": "hidden"}
+    assert "hidden" not in repr(options)
+
+
+@pytest.mark.parametrize(
+    ("sign_in", "prefix"),
+    [
+        ({"user": "etl_worker", "password": "x"}, "_INBOX_etl_worker"),
+        ({"user": "some.*", "password": "x"}, "_INBOX"),
+        ({"nkeys_seed_str": "SU"}, "_INBOX"),
+        ({}, "_INBOX"),
+    ],
+)
+def test_answers_go_to_a_room_of_the_users_own(sign_in, prefix):
+    assert inbox_prefix(sign_in) == prefix
 
 
 def test_without_credentials_and_tls_files_there_is_neither():
