@@ -54,7 +54,7 @@ def _place(path: tuple[str, ...], document: Document) -> str:
 
 def _what(detail: ErrorDetails, path: tuple[str, ...], root: type[BaseModel]) -> str:
     kind = detail["type"]
-    value = _Hidden() if holds_secret(root, path) else detail["input"]
+    value = _Hidden() if detail["input"] is not None and holds_secret(root, path) else detail["input"]
     if kind == "extra_forbidden" or "[key]" in detail["loc"]:
         nearest = nearest_key(root, path)
         return f"unknown key; nearest is {nearest}" if nearest else "unknown key"

@@ -109,7 +109,7 @@ def test_settings_are_frozen() -> None:
         ("ingestion: {queue_maxsize: lots}", "ingestion.queue_maxsize: expected an integer, was 'lots'"),
         ("ingestion: {queue_maxsize: true}", "ingestion.queue_maxsize: expected an integer, was True"),
         ("ingestion: {enable_fsync: 3.5}", "ingestion.enable_fsync: expected true or false, was 3.5"),
-        ("nats: []", "nats: expected a group of keys, was []"),
+        ("ingestion: []", "ingestion: expected a group of keys, was []"),
         ("nats:", "nats: expected a group of keys, was nothing"),
         (
             "nats: {lane_max_bytes: 4 potatoes}",
