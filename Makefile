@@ -39,6 +39,14 @@ test: sync  ## Run every test but the benchmarks, with a few faults of each kind
 faults: sync  ## Inject every fault as often as claimed; writes the table of docs/reliability.md
 	@FLUXFORGE_FAULTS_COMMAND="make faults" $(PYTEST) $(FAULTS) --faults full --faults-table docs/reliability.md -v -n 3 --dist worksteal -p no:randomly
 
+.PHONY: images
+images:  ## Build the images of all services
+	@docker compose -f deploy/docker-compose.yml --profile '*' build
+
+.PHONY: e2e
+e2e: sync  ## Run the compose file in this machine's Docker engine: scale it, kill it, look at it
+	@$(PYTEST) tests/e2e --e2e -v -n 0 $(E2E)
+
 .PHONY: check
 check: fmt-check lint types imports test  ## All that must hold before a commit
 

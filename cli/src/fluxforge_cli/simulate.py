@@ -19,7 +19,9 @@ def simulate(  # noqa: PLR0913, PLR0917 - a command's options
         str | None, typer.Option(metavar="ID", help="This venue alone; with recordings: whose they are.")
     ] = None,
     markets: Annotated[Path | None, typer.Option(metavar="FILE", help="Market list that a recording lacks.")] = None,
-    speed: Annotated[str, typer.Option(metavar="N|max", help="Multiple of the recorded pace, or max.")] = "1",
+    speed: Annotated[
+        str, typer.Option(metavar="N|max", help="Multiple of the recorded or made-up pace; or max.")
+    ] = "1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free port.")] = 0,
     ledger: Annotated[Path | None, typer.Option(metavar="FILE", help="Write what is sent to this NDJSON file.")] = None,
     once: Annotated[bool, typer.Option("--once", help="End when the recording was played and heard.")] = False,

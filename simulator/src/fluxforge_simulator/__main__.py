@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--recording", type=Path, action="append", default=[], help="play this file; may be repeated")
     parser.add_argument("--exchange", help="market mode: this venue alone; recordings: whose they are")
     parser.add_argument("--markets", type=Path, help="the market list that a recording lacks, as the venue answers it")
-    parser.add_argument("--speed", type=_speed, default=defaults.speed, help="multiple of the recorded pace, or max")
+    parser.add_argument("--speed", type=_speed, default=defaults.speed, help="multiple of the pace, or max")
     parser.add_argument("--host", default=defaults.host, help="where to listen; 0.0.0.0 in a container")
     parser.add_argument("--port", type=int, default=defaults.port, help="0 takes a free one")
     parser.add_argument("--ledger", type=Path, help="write what was sent to this NDJSON file")

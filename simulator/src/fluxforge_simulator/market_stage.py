@@ -91,7 +91,7 @@ class MarketStage:
             self._spawn(self._run(market))
 
     async def _run(self, market: Market) -> None:
-        interval_ns = round(1e9 / self._options.pace.steps_per_s)
+        interval_ns = round(1e9 / (self._options.pace.steps_per_s * (self._options.speed or 1.0)))
         due_ns = self.clock.monotonic_ns()
         while True:
             due_ns = max(due_ns + interval_ns, self.clock.monotonic_ns() - interval_ns)

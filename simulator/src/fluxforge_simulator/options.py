@@ -11,7 +11,7 @@ _PORT_MAX = 65_535
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How lively the markets are: depth updates per second of a symbol, and the share of them that follow trades."""
+    """How lively markets are at speed 1: depth updates per second of a symbol, and what share of them follow trades."""
 
     steps_per_s: float = 10.0
     trade_share: float = 0.3
@@ -58,8 +58,8 @@ class SimulateOptions:
 
     `exchange` restricts market mode to one venue and tells whose recording it is where the file does not say.
     `hostile_symbols` lists markets beside the usual ones whose names try to get out of wherever they are written.
-    `speed` is a multiple of the recorded pace, None means without waiting. `pace`, `load` and `faults` have no
-    command-line options: they are for tests and benchmarks.
+    `speed` is a multiple of the recorded pace, or of the markets'; None (recordings alone) means without waiting.
+    `pace`, `load` and `faults` have no command-line options: they are for tests and benchmarks.
     """
 
     recordings: tuple[Path, ...] = ()
@@ -97,5 +97,7 @@ def check(options: SimulateOptions) -> None:
         raise OptionError("--once", "", "a --recording, which has an end", "a made-up market, which has none")
     if options.hostile_symbols and options.recordings:
         raise OptionError("--hostile-symbols", "", "a made-up market", "a recording, which lists what it lists")
+    if options.speed is None and not options.recordings:
+        raise OptionError("--speed", "max", "a --recording, which has an end", "a made-up market, which has none")
     if options.markets is not None and not options.recordings:
         raise OptionError("--markets", str(options.markets), "a --recording to list markets for", "no recording")

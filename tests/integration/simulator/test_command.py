@@ -94,6 +94,7 @@ def port_taken() -> socket.socket:
         (["--exchange", "nasdaq"], "nasdaq: expected one of binance, binanceus, coinbase, kraken"),
         (["--speed", "0"], "--speed 0.0: expected a number above 0, or max"),
         (["--speed", "fast"], "'fast': expected a number above 0, or max"),
+        (["--speed", "max"], "--speed max: expected a --recording, which has an end"),
         (["--port", "70000"], "--port 70000: expected 0 to 65535"),
         (["--port", "x"], "argument --port: invalid int value"),
         (["--wait-for", "0"], "--wait-for 0: expected a number of feeds, 1 or more"),

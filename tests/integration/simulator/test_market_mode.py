@@ -54,6 +54,17 @@ async def test_books_trades_and_tickers_reach_the_client_as_the_ledger_says(
     assert {line["channel"] for line in lines if line["kind"] == "data"} == {"orderbook", "trades", "ticker"}
 
 
+async def test_a_made_up_market_is_as_much_livelier_as_the_speed_says(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.ndjson"
+    options = SimulateOptions(exchange="binance", ledger=path, speed=20.0)
+    watched = ("watch_order_book", "BTC/USDT")
+    async with Simulator(options) as simulator, client("binance", simulator.port, watched) as tapped:
+        await until(lambda: sum(tapped.updates.values()) >= 200)
+    sent_ns = [line["sent_ns"] for line in ledger_lines(path) if line["kind"] == "data"]
+    # Never sooner than asked for, which would be 200 a second; a busy machine may be later, but not as late as speed 1.
+    assert 10.0 * 2 < (len(sent_ns) - 1) / ((sent_ns[-1] - sent_ns[0]) / 1e9) < 200.0 * 1.5
+
+
 async def test_binance_deltas_chain_from_the_rest_book_and_none_precedes_it(tmp_path: Path) -> None:
     path = tmp_path / "ledger.ndjson"
     watch = ("watch_order_book_for_symbols", ["BTC/USDT", "ETH/USDT"])

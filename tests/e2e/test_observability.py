@@ -1,0 +1,67 @@
+"""What operators see of a running system: health, metrics of every service, no alert, no empty panel, its size."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tools.dashboards.panels import boards, panels, queries
+
+from tests.e2e.stack import PIPELINE, Stack, until
+
+pytestmark = pytest.mark.timeout(900)
+ROOT = Path(__file__).resolve().parents[2]
+SERVICES = {"collector", "segmenter", "etl-worker", "compactor"}
+MB = 1_000_000
+
+
+def test_every_service_is_well_and_says_so(demo: Stack) -> None:
+    until("health", lambda: json.loads(demo.cli("health", "--json", check=False))["healthy"])
+    assert json.loads(demo.cli("doctor", "--json"))["findings"]
+    scraped = {labels["job"]: value for labels, value in demo.query("up")}
+    assert {job for job, value in scraped.items() if value == 1} >= SERVICES
+
+
+def test_a_system_that_is_well_raises_no_alert(demo: Stack) -> None:
+    until("rows in Parquet", lambda: demo.audit()["totals"]["in_parquet"] > 0)
+    until("all targets", lambda: {labels["job"] for labels, value in demo.query("up") if value} >= SERVICES)
+    firing = [one["labels"]["alertname"] for one in demo.ask("alerts")["alerts"] if one["state"] == "firing"]
+    assert firing == []
+    rules = [rule for group in demo.ask("rules")["groups"] for rule in group["rules"]]
+    assert {rule["health"] for rule in rules} == {"ok"}, [rule for rule in rules if rule["health"] != "ok"]
+
+
+def test_every_panel_shows_something(demo: Stack, request: pytest.FixtureRequest) -> None:
+    asked = {expr for board in boards() for panel in panels(board) for expr, _ in queries(board, panel)}
+    until("data in every panel", lambda: not [expr for expr in sorted(asked) if not demo.query(expr)], 240.0)
+    if folder := request.config.getoption("--pictures"):
+        render = [sys.executable, "-m", "tools.dashboards.render", demo.prometheus, str(folder), "--minutes", "5"]
+        done = subprocess.run(render, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_whole_demo_fits_into_a_small_box(demo: Stack) -> None:
+    until("rows in Parquet", lambda: demo.audit()["totals"]["in_parquet"] > 0)
+    used = {one["Config"]["Labels"]["com.docker.compose.service"]: resident(one["Id"]) for one in demo.containers()}
+    print({name: f"{size / MB:.0f} MB" for name, size in sorted(used.items())})
+    assert sum(used.values()) < 1500 * MB
+    assert sum(used[name] for name in PIPELINE) < 600 * MB
+
+
+def resident(container: str) -> int:
+    """What the processes of a container hold in memory, in bytes, by the engine's accounting without file cache."""
+    stats = subprocess.run(
+        ["docker", "stats", "--no-stream", "--format", "{{.MemUsage}}", container],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return in_bytes(stats.stdout.partition("/")[0].strip())
+
+
+def in_bytes(text: str) -> int:
+    """Return `121.2MiB` as bytes."""
+    units = {"GiB": 1 << 30, "MiB": 1 << 20, "KiB": 1 << 10, "kB": 1000, "B": 1}
+    unit = next(unit for unit in units if text.endswith(unit))
+    return int(float(text.removesuffix(unit)) * units[unit])
