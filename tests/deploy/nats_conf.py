@@ -1,12 +1,20 @@
 """nats-server's configuration language, as far as ours goes: read as a tree, so that two files can be compared."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 _TOKEN = re.compile(
     r"""\s*(?:(?P<comment>(?:\#|//)[^\n]*)|(?P<mark>[{}\[\],:=])|"(?P<text>[^"]*)"|(?P<bare>[^\s{}\[\],:="\#]+))"""
 )
 Tokens = list[tuple[str, str]]
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Return the tree of a file and of the one that it includes."""
+    tree = parse(path.read_text())
+    included = tree.pop("include", None)
+    return {**tree, **read(path.parent / included)} if included else tree
 
 
 def parse(text: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -21,12 +22,14 @@ from fluxforge.adapters.jetstream.connection import Connection
 from fluxforge.adapters.jetstream.provision import provision
 from fluxforge.domain.errors import ConfigurationError, FatalError
 from tests.deploy.cluster import HOME, ROOT, secrets
-from tests.deploy.nats_conf import parse, permissions
+from tests.deploy.nats_conf import parse, permissions, read
 from tests.integration.cli.command import run
 from tests.ports import kept_port
 from tests.system import PATIENCE_S, System, simulator
 
 CONF = HOME / "overlays" / "single-node" / "nats.conf"
+USERS = CONF.with_name("users.conf")
+SYSTEMD = ROOT / "deploy" / "systemd" / "nats.conf"
 VALUES = HOME / "nats-values.yaml"
 COMPOSE = ROOT / "deploy" / "nats" / "nats.conf"
 SERVER = Path(sys.executable).parent / "nats-server"
@@ -53,17 +56,17 @@ def subjects(rights: dict[str, dict[str, list[str]]]) -> Iterator[str]:
 
 
 def test_the_users_of_the_chart_are_those_of_the_single_node() -> None:
-    assert permissions(values()["config"]["merge"]) == permissions(parse(CONF.read_text()))
+    assert permissions(values()["config"]["merge"]) == permissions(read(CONF))
 
 
 @pytest.mark.skipif(not COMPOSE.exists(), reason="deploy/nats/nats.conf is not there")
 def test_the_users_are_those_of_compose() -> None:
-    assert permissions(parse(CONF.read_text())) == permissions(parse(COMPOSE.read_text()))
+    assert permissions(read(CONF)) == permissions(read(COMPOSE))
 
 
 def test_a_difference_of_one_subject_is_seen() -> None:
-    changed = CONF.read_text().replace('"dead.>"', '"dead.*"')
-    assert permissions(parse(changed)) != permissions(parse(CONF.read_text()))
+    changed = USERS.read_text().replace('"dead.>"', '"dead.*"')
+    assert permissions(parse(changed)) != permissions(read(CONF))
 
 
 def test_the_reader_of_configurations_knows_its_forms() -> None:
@@ -72,21 +75,24 @@ def test_the_reader_of_configurations_knows_its_forms() -> None:
 
 
 def test_every_password_comes_from_the_secret() -> None:
-    for users in (parse(CONF.read_text()), parse(conf_of_values())):
+    for users in (read(CONF), parse(conf_of_values())):
         named = {user["user"]: user["password"] for user in users["authorization"]["users"]}
         assert set(named.values()) == {f"${name}" for name in passwords()}
         assert all(password == f"$FLUXFORGE_NATS_{user.upper()}_PASSWORD" for user, password in named.items())
 
 
 def test_nobody_may_do_everything() -> None:
-    for user, rights in permissions(parse(CONF.read_text())).items():
+    for user, rights in permissions(read(CONF)).items():
         assert set(rights) == {"publish", "subscribe"}, user
         assert not {">", "$JS.>", "$JS.API.>", "$JS.API.STREAM.>", "$KV.>"} & set(subjects(rights)), user
 
 
-@pytest.mark.parametrize("text", [CONF.read_text(), conf_of_values()], ids=["single node", "chart"])
+@pytest.mark.parametrize(
+    "text", [CONF.read_text(), SYSTEMD.read_text(), conf_of_values()], ids=["single node", "systemd", "chart"]
+)
 def test_the_server_takes_the_configuration(text: str, tmp_path: Path) -> None:
     path = tmp_path / "nats.conf"
+    shutil.copy(USERS, tmp_path)
     path.write_text(text)
     checked = [SERVER, "-t", "-c", path]
     done = subprocess.run(checked, env={**os.environ, **passwords()}, capture_output=True, text=True, check=False)
@@ -130,6 +136,7 @@ async def guarded(home: Path) -> AsyncIterator[Guarded]:
     services, variables = (one["stringData"] for one in secrets())
     for user, signed in services.items():
         (home / user).write_text(signed)
+    shutil.copy(USERS, home)
     with kept_port() as port:
         text = CONF.read_text().replace("\nport: 4222\n", f'\nlisten: "127.0.0.1:{port}"\n')
         text = re.sub(r"\nhttp_port: .*", "", text).replace("store_dir: /data", f'store_dir: "{home}"')
