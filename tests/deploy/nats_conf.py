@@ -5,7 +5,13 @@ from pathlib import Path
 from typing import Any
 
 _TOKEN = re.compile(
-    r"""\s*(?:(?P<comment>(?:\#|//)[^\n]*)|(?P<mark>[{}\[\],:=])|"(?P<text>[^"]*)"|(?P<bare>[^\s{}\[\],:="\#]+))"""
+    r"""\s*(?:
+        (?P<comment> (?:\#|//)[^\n]* )
+      | (?P<mark> [{}\[\],:=] )
+      | "(?P<text>[^"]*)"
+      | (?P<bare> (?:\d+\.){3}\d+:\d+ | [^\s{}\[\],:="\#]+ )
+    )""",
+    re.VERBOSE,
 )
 Tokens = list[tuple[str, str]]
 

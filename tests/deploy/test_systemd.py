@@ -19,7 +19,8 @@ from tests.deploy.systemd_units import HOME, PROGRAMS, SERVICES, SHARED, environ
 CONF = KUBERNETES / "overlays" / "single-node" / "nats.conf"
 EXPOSURE_MAX = 2.0
 needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not there")
-OURS = [name for name in SERVICES if name not in ("fluxforge-nats.service", "fluxforge-provision.service")]
+COMMANDS = {"fluxforge-provision.service": "provision", "fluxforge-run@.service": "operator"}
+OURS = [name for name in SERVICES if name != "fluxforge-nats.service" and name not in COMMANDS]
 
 
 def verified(units: Path, name: str) -> str:
@@ -146,10 +147,11 @@ def test_no_two_services_tell_their_metrics_at_the_same_port() -> None:
 
 def test_a_service_signs_in_as_itself() -> None:
     users = set(permissions(read(CONF)))
-    for name in [*OURS, "fluxforge-provision.service"]:
-        user = name.removeprefix("fluxforge-").removesuffix(".service").removesuffix("@").replace("-", "_")
-        assert user in users
-        assert unit(name)["LoadCredential"] == [f"nats:/etc/fluxforge/credentials/{user}"]
+    services = {name: name.removeprefix("fluxforge-").removesuffix(".service").removesuffix("@") for name in OURS}
+    for name, user in {**services, **COMMANDS}.items():
+        assert user.replace("-", "_") in users
+        assert unit(name)["LoadCredential"] == [f"nats:/etc/fluxforge/credentials/{user.replace('-', '_')}"]
+    assert len(services) + len(COMMANDS) == len(users)
 
 
 @pytest.mark.parametrize("name", OURS)
