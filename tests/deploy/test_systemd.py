@@ -1,7 +1,5 @@
 """systemd: the units are taken without a word, may do little, and start what the product really has."""
 
-import argparse
-import importlib
 import os
 import re
 import shutil
@@ -13,6 +11,7 @@ import pytest
 from fluxforge.runtime import settings
 from fluxforge.runtime.lifecycle import ON_SIGNAL
 from tests.deploy.cluster import HOME as KUBERNETES
+from tests.deploy.commands import parsed
 from tests.deploy.nats_conf import permissions, read
 from tests.deploy.systemd_units import HOME, PROGRAMS, SERVICES, SHARED, environment, installed, unit
 
@@ -100,26 +99,15 @@ def test_user_and_directories_can_be_made(tmp_path: Path) -> None:
     assert (tmp_path / "var" / "lib" / "fluxforge").stat().st_mode & 0o777 == 0o750
 
 
-@pytest.mark.parametrize("name", OURS)
-def test_a_unit_starts_a_service_with_arguments_that_it_knows(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its parser takes them; what comes behind it is not wanted here."""
-    (command,) = unit(name)["ExecStart"]
-    program, minus_m, module, *arguments = command.split()
-    assert (program, minus_m) == (f"{PROGRAMS}/python", "-m")
+@pytest.mark.parametrize("name", [*OURS, *COMMANDS])
+def test_a_unit_starts_what_understands_its_arguments(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (line,) = unit(name)["ExecStart"]
+    assert line.startswith(f"{PROGRAMS}/")
     variables = environment(unit(name))
-    given = [variables[word[2:-1]].replace("%i", "binanceus") if word[0] == "$" else word for word in arguments]
-    assert all(given)
-    parsed: list[argparse.Namespace] = []
-    original = argparse.ArgumentParser.parse_args
-
-    def parse(parser: argparse.ArgumentParser, words: list[str]) -> argparse.Namespace:
-        parsed.append(original(parser, words))
-        raise InterruptedError
-
-    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse)
-    with pytest.raises(InterruptedError):
-        importlib.import_module(f"{module}.main").main(given)
-    assert parsed[0].config == Path("/etc/fluxforge/config.yaml")
+    instance = "health" if name == "fluxforge-run@.service" else "binanceus"
+    words = [variables[word[2:-1]] if word[0] == "$" else word for word in line.split()]
+    arguments = parsed([word.replace("%i", instance) for word in words], monkeypatch)
+    assert str(arguments["config"]) == "/etc/fluxforge/config.yaml"
 
 
 @pytest.mark.parametrize("name", OURS)
