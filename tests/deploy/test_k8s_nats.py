@@ -19,6 +19,7 @@ import yaml
 from fluxforge.adapters.jetstream import BusOptions
 from fluxforge.adapters.jetstream.api import Api
 from fluxforge.adapters.jetstream.connection import Connection
+from fluxforge.adapters.jetstream.options import inbox_prefix
 from fluxforge.adapters.jetstream.provision import provision
 from fluxforge.domain.errors import ConfigurationError, FatalError
 from tests.deploy.cluster import HOME, ROOT, secrets
@@ -59,9 +60,15 @@ def test_the_users_of_the_chart_are_those_of_the_single_node() -> None:
     assert permissions(values()["config"]["merge"]) == permissions(read(CONF))
 
 
-@pytest.mark.skipif(not COMPOSE.exists(), reason="deploy/nats/nats.conf is not there")
 def test_the_users_are_those_of_compose() -> None:
     assert permissions(read(CONF)) == permissions(read(COMPOSE))
+    assert USERS.read_text() == COMPOSE.with_name("users.conf").read_text(), "kustomize reads nothing outside its root"
+
+
+def test_a_user_hears_answers_to_its_own_questions_alone() -> None:
+    for user, rights in permissions(read(CONF)).items():
+        heard = [subject for subject in rights["subscribe"]["allow"] if subject.startswith("_INBOX")]
+        assert heard == [f"{inbox_prefix({'user': user})}.>"]
 
 
 def test_a_difference_of_one_subject_is_seen() -> None:
@@ -94,18 +101,28 @@ def test_nobody_may_do_everything() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [CONF.read_text(), SYSTEMD.read_text(), conf_of_values()], ids=["single node", "systemd", "chart"]
+    "text",
+    [CONF.read_text(), SYSTEMD.read_text(), conf_of_values(), COMPOSE.read_text()],
+    ids=["single node", "systemd", "chart", "compose"],
 )
 def test_the_server_takes_the_configuration(text: str, tmp_path: Path) -> None:
     path = tmp_path / "nats.conf"
     shutil.copy(USERS, tmp_path)
     path.write_text(text)
     checked = [SERVER, "-t", "-c", path]
-    done = subprocess.run(checked, env={**os.environ, **passwords()}, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        checked,
+        env={**os.environ, **passwords(), "FLUXFORGE_NATS_STORE": "20GB"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert "sync_interval" in text
     path.write_text(text.replace("js_ack_fc_v2", "js_ack_fc_v3").replace("sync_interval", "sync_intervall"))
-    assert subprocess.run(checked, env={**os.environ, **passwords()}, capture_output=True, check=False).returncode
+    assert subprocess.run(
+        checked, env={**os.environ, **passwords(), "FLUXFORGE_NATS_STORE": "20GB"}, capture_output=True, check=False
+    ).returncode
 
 
 def test_the_chart_runs_three_servers_that_sync_and_keep_apart() -> None:
