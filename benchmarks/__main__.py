@@ -19,6 +19,7 @@ CLAIMS = {
     "collector": "## Collector: what keeping every update costs, against bare ccxt.pro that drops them",
     "segmenter": "## Segmenter: from a lane's stream to sealed segments",
     "etl": "## ETL: from a sealed segment to Parquet with every feature, beside plain conversions, one thread each",
+    "scaling": "## ETL workers: rows per second of one and of two, measured; of four and eight, simulated",
     "compaction": "## Compactor: small parts into one, checked row by row, beside DuckDB sorting them",
 }
 

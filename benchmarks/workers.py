@@ -1,7 +1,7 @@
 """Workers side by side over one lane: wall seconds from when all processes stand until the last segment is placed.
 
-`python -m benchmarks.workers <config> <processes>` prints them. Workers live long; what starting one takes is in the
-other tables.
+`python -m benchmarks.workers <config> <processes>` prints them, and behind them those of each segment. Workers live
+long; what starting one takes is in the other tables.
 """
 
 import multiprocessing
@@ -33,8 +33,10 @@ def stand(_: int) -> None:
     _all_there.wait(60)
 
 
-def process(segment: str) -> bool:
-    return _worker.process(LANE, segment).forged
+def process(segment: str) -> float:
+    began_s = time.perf_counter()
+    assert _worker.process(LANE, segment).forged
+    return time.perf_counter() - began_s
 
 
 def main() -> None:
@@ -46,8 +48,8 @@ def main() -> None:
     with ProcessPoolExecutor(processes, mp_context=context, initializer=begin, initargs=arguments) as pool:
         list(pool.map(stand, range(processes)))
         began_s = time.perf_counter()
-        assert all(pool.map(process, segments))  # as `etl run` shares them out: whoever is free takes the next
-        print(time.perf_counter() - began_s)
+        services_s = list(pool.map(process, segments))  # as `etl run` shares them out: whoever is free takes the next
+        print(time.perf_counter() - began_s, *services_s)
 
 
 if __name__ == "__main__":
