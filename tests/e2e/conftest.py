@@ -3,6 +3,7 @@
 Run by `make e2e`; `make test` passes them over, for they build images and take minutes.
 """
 
+import fcntl
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,11 +29,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session")
-def absent() -> frozenset[str]:
-    """Build what there is to build; the images that cannot be had here."""
+def absent(tmp_path_factory: pytest.TempPathFactory) -> frozenset[str]:
+    """Build what there is to build, one process of the run after the other; the images that cannot be had here."""
     try:
-        require_engine()
-        return require_images()
+        with (tmp_path_factory.getbasetemp().parent / "images.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            require_engine()
+            return require_images()
     except MissingError as missing:
         pytest.skip(str(missing))
 

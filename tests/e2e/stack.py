@@ -23,12 +23,21 @@ _PORTS: Final = {f"FLUXFORGE_{name}_PORT": "0" for name in ("PROMETHEUS", "GRAFA
 class Stack:
     """One project. `absent`: images that cannot be had; their services are left out."""
 
-    def __init__(self, absent: frozenset[str], *, more: Path | None = None, config: Path | None = None) -> None:
-        """Name it. `more`: a compose file that overrides the shipped one; `config`: another configuration."""
+    def __init__(
+        self,
+        absent: frozenset[str],
+        *,
+        profiles: tuple[str, ...] = PROFILES,
+        more: Path | None = None,
+        config: Path | None = None,
+        **variables: str,
+    ) -> None:
+        """Name it. `more`: a compose file over the shipped one; `config`: another configuration; and variables of .env."""
         self.project = f"ff-e2e-{secrets.token_hex(3)}"
-        self.services = services_of(PROFILES, absent)
+        self.services = services_of(profiles, absent)
         self._files = [part for file in (COMPOSE_FILE, more) if file for part in ("-f", str(file))]
-        self._variables = _PORTS | ({"FLUXFORGE_CONFIG": str(config)} if config else {})
+        self._profiles = [part for profile in (*profiles, "tools") for part in ("--profile", profile)]
+        self._variables = _PORTS | ({"FLUXFORGE_CONFIG": str(config)} if config else {}) | variables
 
     @contextmanager
     def running(self, failed: Callable[[], bool]) -> Iterator["Stack"]:
@@ -43,8 +52,7 @@ class Stack:
 
     def compose(self, *arguments: str, timeout_s: float = UP_S, check: bool = True) -> str:
         """Run `docker compose` on the project; return its stdout."""
-        profiles = [part for profile in (*PROFILES, "tools") for part in ("--profile", profile)]
-        command = ("docker", "compose", "-p", self.project, *self._files, *profiles, *arguments)
+        command = ("docker", "compose", "-p", self.project, *self._files, *self._profiles, *arguments)
         return run(*command, timeout_s=timeout_s, check=check, **self._variables)
 
     def up(self, *more: str) -> None:
