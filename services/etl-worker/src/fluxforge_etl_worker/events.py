@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from fluxforge.domain.errors import FluxForgeError, ManifestError
 from fluxforge.domain.status import EtlStatus
-from fluxforge.runtime.metrics import ErrorCount
+from fluxforge.runtime.metrics import ErrorCount, Guarded
 from fluxforge_etl_worker.schemas import has_fixed_schema
 from fluxforge_etl_worker.times import Commits, OldestSegment
 from fluxforge_etl_worker.work import Outcome
@@ -73,7 +73,7 @@ class EtlEvents:
 
     def age_from(self, status: Callable[[], EtlStatus]) -> None:
         """Export how old the oldest segment is, read when somebody scrapes."""
-        self._registry.register(OldestSegment(status))
+        self._registry.register(Guarded(OldestSegment(status)))
 
     def settings_loaded(self, **values: object) -> None:
         """The service starts with these."""
