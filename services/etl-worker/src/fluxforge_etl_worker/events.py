@@ -58,6 +58,7 @@ class EtlEvents:
             buckets=_CAPTURED_BUCKETS_S,
         )
         self._backlog = Gauge(f"{prefix}_backlog_segments", "Announced and not yet acknowledged.", registry=registry)
+        self._dead = Gauge("fluxforge_etl_dead_segments", "Marked dead and not in Parquet.", registry=registry)
         self._retries = Counter(f"{prefix}_retries_total", "Operations tried again.", ["error"], registry=registry)
         self._again = Counter(f"{prefix}_events_again_total", "Segments announced again.", registry=registry)
         self._refused = Counter(f"{prefix}_claims_refused_total", "Deliveries that name no segment.", registry=registry)
@@ -149,6 +150,10 @@ class EtlEvents:
         self._errors.add(error)
         if failures % _FAILURES_PER_WARNING == 1:
             self._log.warning("operation.retried", error=str(error), failures=failures)
+
+    def dead_seen(self, segments: int) -> None:
+        """How many segments wait for a person."""
+        self._dead.set(segments)
 
     def backlog_seen(self, segments: int) -> None:
         """How many segments wait for a worker or are being worked on."""
