@@ -55,17 +55,18 @@ def health(
     Exit code 0: all are there and well; 1: something is degraded; 2: something is not there, the bus does not answer,
     or the configuration is wrong.
     """
-    from fluxforge.domain.errors import FluxForgeError, UsageError  # noqa: PLC0415 - heavy
+    from fluxforge.domain.errors import FluxForgeError  # noqa: PLC0415 - heavy
     from fluxforge_cli.targets import Target, ask_all  # noqa: PLC0415 - heavy
 
     settings = choose(config, data).settings
     targets = [Target.parse(text) for text in target or ()]
+    findings(settings, {}, backlog_minutes=backlog_minutes)  # refuse what nothing can be expected of
     try:
-        found = findings(settings, asyncio.run(_listen(settings)), backlog_minutes=backlog_minutes)
-    except UsageError:
-        raise
-    except FluxForgeError as error:
+        heard = asyncio.run(_listen(settings))
+    except FluxForgeError as error:  # refused by the bus, too: whoever watches wants an answer in the form asked for
         found = [Finding("bus", State.CRITICAL, str(error), "`fluxforge doctor` looks at the installation")]
+    else:
+        found = findings(settings, heard, backlog_minutes=backlog_minutes)
     found += asyncio.run(ask_all(targets))
     raise typer.Exit(show(found, key="services", json=json))
 
