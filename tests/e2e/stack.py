@@ -32,7 +32,7 @@ class Stack:
         config: Path | None = None,
         **variables: str,
     ) -> None:
-        """Name it. `more`: a compose file over the shipped one; `config`: another configuration; variables as in .env."""
+        """Name it. `more`: a compose file over the shipped; `config`: another configuration; variables as in .env."""
         self.project = f"ff-e2e-{secrets.token_hex(3)}"
         self.services = services_of(profiles, absent)
         self._files = [part for file in (COMPOSE_FILE, more) if file for part in ("-f", str(file))]

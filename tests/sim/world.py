@@ -229,9 +229,9 @@ class World:
     # Services
 
     def _provision(self) -> None:
-        for config in provision._streams(self.options):
+        for config in provision.streams_of(self.options):
             self.server._create(config["name"], config)
-        self.server._create_consumer(self.server.streams["SEGMENTS"], ["etl"], provision._consumer(self.options))
+        self.server._create_consumer(self.server.streams["SEGMENTS"], ["etl"], provision.consumer_of(self.options))
 
     def _bus(self, process: Process) -> JetStreamBus:
         connection = SimConnection(self.server, self.loop, self.chance, self.weather)

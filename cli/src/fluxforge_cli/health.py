@@ -1,4 +1,4 @@
-"""`fluxforge health`: what the services say of themselves on the bus."""
+"""`fluxforge health`: what the services say of themselves on the bus, and to whoever asks them by address."""
 
 import asyncio
 from typing import TYPE_CHECKING, Annotated, Final
@@ -21,9 +21,25 @@ _NS: Final = 1_000_000_000
 _NS_PER_MINUTE: Final = 60 * _NS
 _NAMED_MAX: Final = 20
 
+_SILENT: Final = "start it, or see in its log why it ended; it must use the same bus (nats.servers)"
+_NOT_READY: Final = "give it a minute after a start; then its log says what it waits for"
+_UNSOUND: Final = "nothing where the exchange is away; else the log says whether it refuses us, or which feed has a gap"
+_SPOOLED: Final = "see whether the bus is there, has room and is quick (`fluxforge doctor`); it is sent by itself then"
+_BACKLOG: Final = "start more ETL workers; one segment that is tried again and again stands in their log"
+_FIRST_ROUND: Final = "give it time for its first round; then its log says what it waits for"
+_PARTITIONS: Final = "its log names them (partition.failed) and why; the datasets stay right meanwhile"
+
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object instead of lines.")]
 BacklogOption = Annotated[
     int, typer.Option("--backlog-minutes", metavar="N", min=1, help="A segment waiting for longer is too old.")
+]
+TargetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--target",
+        metavar="HOST:PORT",
+        help="Ask this service's /readyz, too, at each address that its name has; may be repeated.",
+    ),
 ]
 
 
@@ -32,21 +48,26 @@ def health(
     data: DataOption = None,
     json: JsonOption = False,
     backlog_minutes: BacklogOption = _BACKLOG_MINUTES,
+    target: TargetOption = None,
 ) -> None:
-    """Listen for the services.
+    """Listen for the services on the bus, and ask those that are named.
 
     Exit code 0: all are there and well; 1: something is degraded; 2: something is not there, the bus does not answer,
     or the configuration is wrong.
     """
-    from fluxforge.domain.errors import FluxForgeError, UsageError  # noqa: PLC0415 - heavy
+    from fluxforge.domain.errors import FluxForgeError  # noqa: PLC0415 - heavy
+    from fluxforge_cli.targets import Target, ask_all  # noqa: PLC0415 - heavy
 
     settings = choose(config, data).settings
+    targets = [Target.parse(text) for text in target or ()]
+    findings(settings, {}, backlog_minutes=backlog_minutes)  # refuse what nothing can be expected of
     try:
-        found = findings(settings, asyncio.run(_listen(settings)), backlog_minutes=backlog_minutes)
-    except UsageError:
-        raise
-    except FluxForgeError as error:
+        heard = asyncio.run(_listen(settings))
+    except FluxForgeError as error:  # refused by the bus, too: whoever watches wants an answer in the form asked for
         found = [Finding("bus", State.CRITICAL, str(error), "`fluxforge doctor` looks at the installation")]
+    else:
+        found = findings(settings, heard, backlog_minutes=backlog_minutes)
+    found += asyncio.run(ask_all(targets))
     raise typer.Exit(show(found, key="services", json=json))
 
 
@@ -89,11 +110,16 @@ def _collector(lane: str, status: "CollectorStatus | None", quiet_s: float) -> F
         says += f", {status.spooled:,} records spooled"
     if status.dropped:
         says += f", {status.dropped:,} records dropped since it started"
-    return Finding(name, _state(status.ready and not unsound and not status.spooled), says)
+    remedies = {
+        _NOT_READY: not status.ready,
+        _UNSOUND: bool(unsound) and status.ready,
+        _SPOOLED: bool(status.spooled),
+    }
+    return _finding(name, says, remedies)
 
 
 def _segmenter(status: "SegmenterStatus") -> Finding:
-    return Finding("segmenter", _state(status.ready), f"{_ready(status.ready)}, {len(status.lanes)} lanes")
+    return _finding("segmenter", f"{_ready(status.ready)}, {len(status.lanes)} lanes", {_NOT_READY: not status.ready})
 
 
 def _worker(status: "EtlStatus", backlog_minutes: int) -> Finding:
@@ -102,14 +128,14 @@ def _worker(status: "EtlStatus", backlog_minutes: int) -> Finding:
     is_old = age_ns > backlog_minutes * _NS_PER_MINUTE
     if is_old:
         says += f", the oldest waits for {age_ns // _NS_PER_MINUTE:,} minutes"
-    return Finding("etl-worker", _state(status.ready and not is_old), says)
+    return _finding("etl-worker", says, {_NOT_READY: not status.ready, _BACKLOG: is_old})
 
 
 def _compactor(status: "CompactorStatus") -> Finding:
     says = f"{_ready(status.ready)}, {status.merges:,} merges of {status.files:,} files"
     if status.failing:
         says += f", {status.failing:,} partitions cannot be compacted"
-    return Finding("compactor", _state(status.ready and not status.failing), says)
+    return _finding("compactor", says, {_FIRST_ROUND: not status.ready, _PARTITIONS: bool(status.failing)})
 
 
 def _some(names: list[str]) -> str:
@@ -117,8 +143,10 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:_NAMED_MAX]) + (f" and {left} more" if left > 0 else "")
 
 
-def _state(is_well: bool) -> State:
-    return State.OK if is_well else State.DEGRADED
+def _finding(name: str, says: str, remedies: "Mapping[str, bool]") -> Finding:
+    """Return how a process is that was heard; each remedy is told whose fault is there."""
+    remedy = "; ".join(text for text, is_due in remedies.items() if is_due)
+    return Finding(name, State.DEGRADED if remedy else State.OK, says, remedy)
 
 
 def _ready(ready: bool) -> str:
@@ -126,7 +154,7 @@ def _ready(ready: bool) -> str:
 
 
 def _silent(name: str) -> Finding:
-    return Finding(name, State.CRITICAL, f"not heard within {_LISTEN_S:.0f} s")
+    return Finding(name, State.CRITICAL, f"not heard within {_LISTEN_S:.0f} s", _SILENT)
 
 
 async def _listen(settings: "Settings") -> "Mapping[str, Status]":

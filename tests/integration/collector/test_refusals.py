@@ -1,6 +1,8 @@
 """What cannot be captured ends the process at once with exit code 2, one line that says why, and nothing begun."""
 
 import asyncio
+import contextlib
+import re
 import socket
 import sys
 from asyncio.subprocess import PIPE
@@ -14,11 +16,13 @@ from structlog.testing import capture_logs
 from fluxforge.adapters.system_clock import SystemClock
 from fluxforge.domain.errors import UsageError
 from fluxforge.runtime.lifecycle import Shutdown
+from fluxforge.runtime.probe import NoAnswerError, ask
 from fluxforge.runtime.settings import load
 from fluxforge_collector.main import collect
 from fluxforge_simulator.options import SimulateOptions
 from fluxforge_simulator.simulator import Simulator
 from tests.integration.collector.rig import PATIENCE_S, Rig
+from tests.ports import kept_port
 from tests.unit.fluxforge_collector.made import until
 
 
@@ -27,8 +31,10 @@ async def refusal_of(config: Path, exchange: str) -> str:
     with pytest.RaisesGroup(UsageError, allow_unwrapped=True, flatten_subgroups=True) as caught:
         async with asyncio.timeout(PATIENCE_S):
             await collect(load(config), exchange, "0of1", SystemClock(), Shutdown())
-    error = caught.value
-    return str(error.exceptions[0] if isinstance(error, ExceptionGroup) else error)
+    error: Exception = caught.value
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return str(error)
 
 
 @pytest.mark.parametrize(
@@ -101,3 +107,31 @@ async def test_an_exchange_that_does_not_answer_is_asked_again_until_it_is_told_
             shutdown.request()
     assert {line["event"] for line in lines} == {"markets.load_failed"}
     assert list(await rig.bus.states.lanes()) == []
+
+
+async def test_a_collector_without_its_exchange_says_so_and_that_the_bus_is_there(rig: Rig, port: int) -> None:
+    with kept_port() as asked:
+        config = rig.configure("binance", port, {"watchTrades": ["BTC/USDT"]}, telemetry={"port": asked})
+        shutdown = Shutdown()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(collect(load(config), "binance", "0of1", SystemClock(), shutdown))
+            page = ""
+            async with asyncio.timeout(PATIENCE_S):
+                while not {"fluxforge_bus_connected 1.0", "fluxforge_collector_market_load_failures_total"} <= words(
+                    page
+                ):
+                    await asyncio.sleep(0.05)
+                    with contextlib.suppress(NoAnswerError):
+                        _, page = await asyncio.to_thread(ask, "127.0.0.1", asked, "/metrics")
+            ready, _ = await asyncio.to_thread(ask, "127.0.0.1", asked, "/readyz")
+            shutdown.request()
+    assert ready == 503
+    assert "fluxforge_collector_lane_held 0.0" in page
+    assert re.search(r'^fluxforge_collector_info\{.*exchange="binance",', page, re.MULTILINE)
+    assert page.count("# TYPE fluxforge_collector_info ") == 1
+
+
+def words(page: str) -> set[str]:
+    """Return the samples of a page that are not 0, whole and by name."""
+    found = [line for line in page.splitlines() if not line.startswith("#") and not line.endswith(" 0.0")]
+    return {*found, *(line.split(" ")[0] for line in found)}

@@ -15,7 +15,7 @@ from fluxforge.adapters.embedded_nats import EmbeddedNats
 from fluxforge.adapters.jetstream import JetStreamBus
 from fluxforge.adapters.jetstream.api import NS_PER_S, Api
 from fluxforge.adapters.jetstream.connection import Connection
-from fluxforge.adapters.jetstream.provision import _consumer
+from fluxforge.adapters.jetstream.provision import consumer_of
 from fluxforge.domain.segment import Manifest
 from tests.integration.etl.processes import announce, bus_options, log_of, provisioned, start_worker, until
 from tests.integration.etl.test_service import backlog, placed, rows, seal, settled
@@ -31,7 +31,7 @@ async def impatient(server: EmbeddedNats) -> AsyncIterator[JetStreamBus]:
         options = bus_options(server)
         connection = await Connection.open(options, "test")
         try:
-            config = {**_consumer(options), "ack_wait": 2 * NS_PER_S}
+            config = {**consumer_of(options), "ack_wait": 2 * NS_PER_S}
             await Api(connection).call("CONSUMER.CREATE.SEGMENTS.etl", {"stream_name": "SEGMENTS", "config": config})
         finally:
             await connection.close()

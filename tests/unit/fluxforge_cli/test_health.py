@@ -52,6 +52,7 @@ def test_all_that_is_configured_is_there_and_ready() -> None:
 def test_who_is_not_heard_is_critical() -> None:
     found = findings(SETTINGS, {})
     assert [(one.state, one.says) for one in found] == [(State.CRITICAL, "not heard within 3 s")] * 3
+    assert all(one.remedy for one in found)
     assert worst(found) == 2
 
 
@@ -65,10 +66,12 @@ def test_who_is_not_heard_is_critical() -> None:
         replace(WORKER, ready=False),
         replace(WORKER, oldest_ns=AT_NS - 16 * MINUTE_NS),
         replace(COMPACTOR, failing=1),
+        replace(COMPACTOR, ready=False),
     ],
 )
 def test_who_is_there_and_not_well_is_degraded(status: Status) -> None:
-    assert found_beside(status).state is State.DEGRADED
+    found = found_beside(status)
+    assert (found.state, bool(found.remedy)) == (State.DEGRADED, True)
 
 
 def test_a_feed_that_is_not_sound_is_named() -> None:

@@ -16,6 +16,7 @@ from fluxforge.runtime.lifecycle import Shutdown
 from fluxforge_etl_worker.consume import EtlService
 from fluxforge_etl_worker.events import EtlEvents
 from fluxforge_etl_worker.retire import Retirement
+from tests.unit.fluxforge_collector.made import until
 from tests.unit.fluxforge_etl_worker.samples import (
     LANE,
     SEGMENT,
@@ -240,3 +241,14 @@ async def test_a_segment_whose_worker_ended_between_its_mark_and_its_event_is_to
     assert [payload for subject, payload in server.events if subject.startswith("dead.")] == [mark]
     assert server.work == []
     assert placed(store) == []
+
+
+async def test_what_waits_for_a_person_is_counted_whoever_marked_it() -> None:
+    store, registry, shutdown = MemoryStore(), CollectorRegistry(), Shutdown()
+    worker_on(store).mark_dead(LANE, SEGMENT, SegmentCorruptError("key", "a", "b"))
+    service = EtlService(worker_on(store), MemoryBus(MemoryServer()), EtlEvents(registry), shutdown, instance="one")
+    async with asyncio.TaskGroup() as group:
+        group.create_task(service.run())
+        await until(lambda: registry.get_sample_value("fluxforge_etl_dead_segments"))
+        shutdown.request()
+    assert registry.get_sample_value("fluxforge_etl_dead_segments") == 1

@@ -10,7 +10,7 @@ from fluxforge.adapters.memory.store import MemoryStore
 from fluxforge.domain.control import Control, Event, FeedKey
 from fluxforge.domain.errors import SegmentCorruptError
 from fluxforge.domain.segment import Manifest
-from fluxforge_etl_worker.dead import DeadSegmentError, dead_mark, dead_marks, drop, retry
+from fluxforge_etl_worker.dead import DeadSegmentError, dead_mark, dead_marks, drop, given_up_count, retry
 from fluxforge_etl_worker.retire import Retirement
 from fluxforge_etl_worker.work import Worker
 from tests.unit.fluxforge_etl_worker.samples import ASKS, BIDS, LANE, T0, Recording, S, dataset_rows, sealed, worker_on
@@ -53,6 +53,18 @@ def test_a_mark_says_what_when_and_why_and_what_stands():
     assert (mark.lane, mark.segment, mark.created_ns, mark.error) == (LANE, dead.name, T0, "SegmentCorruptError")
     assert "sha256" in mark.reason
     assert (mark.has_data, mark.has_manifest, mark.is_committed) == (True, True, False)
+
+
+def test_a_mark_counts_until_a_person_has_decided_or_its_segment_is_in_parquet():
+    store = MemoryStore()
+    worker, (first, dead, _) = processed(store)
+    layout = worker.options.layout
+    worker.mark_dead(LANE, first.name, ValueError("a zombie's word on what was placed before"))
+    for key in ("README.md", "of nobody/x.json"):
+        store.create(f"{layout.dead_prefix()}/{key}", b"{}")
+    assert given_up_count(worker) == 1
+    drop(worker, dead_mark(worker, LANE, dead.name))
+    assert given_up_count(worker) == 0
 
 
 def test_a_mark_that_nobody_can_read_is_listed_and_can_be_taken_away():

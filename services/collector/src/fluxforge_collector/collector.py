@@ -168,20 +168,7 @@ class Collector:
         """Return what the collector says of itself now."""
         writer, outbox = self._writer, self._outbox
         if writer is None or outbox is None:
-            return CollectorStatus(
-                lane=str(self._settings.lane),
-                at_ns=self._clock.wall_ns(),
-                ready=False,
-                captured=0,
-                stored=0,
-                waiting=0,
-                spooled=0,
-                dropped=0,
-                connections=0,
-                feeds=(),
-                boot=self._boot,
-                held=self._holds_lane,
-            )
+            return idle_status(self._settings, self._boot, self._clock.wall_ns(), held=self._holds_lane)
         unstored, spooled = outbox.unstored, outbox.spooled
         return CollectorStatus(
             lane=str(self._settings.lane),
@@ -240,6 +227,24 @@ class Collector:
             await self._bus.events.announce(subject, status_to_json(self.status()))
             writer.follow_clock()
             await asyncio.sleep(_STATUS_S)
+
+
+def idle_status(settings: CollectorSettings, boot: str, at_ns: int, *, held: bool = False) -> CollectorStatus:
+    """Return what a collector says of itself before it captures."""
+    return CollectorStatus(
+        lane=str(settings.lane),
+        at_ns=at_ns,
+        ready=False,
+        captured=0,
+        stored=0,
+        waiting=0,
+        spooled=0,
+        dropped=0,
+        connections=0,
+        feeds=(),
+        boot=boot,
+        held=held,
+    )
 
 
 def _feed_status(feed: LaneFeed) -> FeedStatus:

@@ -15,7 +15,7 @@ from fluxforge.domain.control import Control, Event
 from fluxforge.domain.errors import LaneMovedError, TransientError
 from fluxforge.domain.status import CollectorStatus
 from fluxforge.ports.clock import Clock
-from fluxforge.runtime.metrics import ErrorCount
+from fluxforge.runtime.metrics import ErrorCount, Guarded
 from fluxforge_collector.lane_counts import LaneCounts
 from fluxforge_collector.spool import SpoolFullError
 
@@ -47,6 +47,7 @@ class CollectorEvents:
     def __init__(self, registry: CollectorRegistry, lane: str, clock: Clock) -> None:
         self._registry = registry
         self._clock = clock
+        self._counts: Guarded | None = None
         self._errors = ErrorCount(registry)
         self._log = structlog.get_logger().bind(lane=lane)
         self._controls = Counter(
@@ -71,8 +72,14 @@ class CollectorEvents:
         )
 
     def count_from(self, status: Callable[[], CollectorStatus], *, stale_s: float) -> None:
-        """Export a lane's counts, read from its status when somebody scrapes; see `LaneCounts`."""
-        self._registry.register(LaneCounts(status, stale_s))
+        """Export a lane's counts, read from its status when somebody scrapes; see `LaneCounts`.
+
+        A later status takes the place of an earlier one.
+        """
+        if self._counts is not None:
+            self._registry.unregister(self._counts)
+        self._counts = Guarded(LaneCounts(status, stale_s))
+        self._registry.register(self._counts)
 
     def block_stored(self, block: Block) -> None:
         """The bus acknowledged a block."""

@@ -2,10 +2,12 @@
 
 import argparse
 import asyncio
+import contextlib
 import random
 import secrets
 import sys
 from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -15,7 +17,7 @@ from fluxforge.adapters.jetstream import BusOptions, connect
 from fluxforge.adapters.system_clock import SystemClock
 from fluxforge.domain.backoff import Backoff
 from fluxforge.domain.errors import BusUnavailableError, FluxForgeError
-from fluxforge.domain.status import CollectorStatus, status_to_json
+from fluxforge.domain.status import status_to_json
 from fluxforge.ports.bus import Bus
 from fluxforge.ports.clock import Clock
 from fluxforge.runtime import logs, telemetry
@@ -24,7 +26,7 @@ from fluxforge.runtime.metrics import expose_service
 from fluxforge.runtime.notices import BusNotices, give_notice
 from fluxforge.runtime.settings import Settings, load
 from fluxforge_collector.ccxt_source.source import CcxtSource
-from fluxforge_collector.collector import Collector
+from fluxforge_collector.collector import Collector, idle_status
 from fluxforge_collector.events import CollectorEvents
 from fluxforge_collector.settings import CollectorSettings, collector_settings
 from fluxforge_collector.source import Source
@@ -63,48 +65,63 @@ async def collect(tree: Settings, exchange: str, shard: str, clock: Clock, shutd
         UsageError: What is configured cannot be captured; nothing was created or subscribed.
     """
     settings = collector_settings(tree, exchange, shard)
-    options = BusOptions.from_settings(tree.nats)
+    boot = secrets.token_hex(_BOOT_BYTES)
     registry = CollectorRegistry()
     expose_service(registry, SERVICE, {"spool": settings.spool.directory})
     events = CollectorEvents(registry, str(settings.lane), clock)
-    notices = BusNotices(registry)
-    source = await _unless_ended(shutdown, CcxtSource.prepare(settings, chance=random.random, events=events))
-    if source is None:
-        return
+    events.count_from(lambda: idle_status(settings, boot, clock.wall_ns()), stale_s=settings.stale_s)
+    collector: Collector | None = None
+    # Before the bus and the exchange are there: whoever asks why nothing is captured gets an answer.
+    server = await telemetry.serve(
+        tree.telemetry.host,
+        tree.telemetry.port,
+        registry,
+        ready=lambda: collector is not None and collector.is_ready,
+        live=lambda: True,
+    )
     try:
-        bus = await _unless_ended(shutdown, _connect(options, settings, events, notices))
-        if bus is None:
-            return
-        try:
-            status = await _run(tree, settings, source, bus, clock, events, registry, shutdown)
-        finally:
-            await bus.close()
+        async with contextlib.AsyncExitStack() as stack:
+            ends = _Ends(BusOptions.from_settings(tree.nats), settings, events, BusNotices(registry), stack)
+            found = await _unless_ended(shutdown, ends.find())
+            if found is None:
+                return
+            source, bus = found
+            collector = Collector(settings, source=source, bus=bus, clock=clock, events=events, boot=boot)
+            await collector.run(shutdown)
+            status = collector.status()
     finally:
-        await source.close()
+        await server.close()
     sys.stdout.write(status_to_json(status).decode() + "\n")
     sys.stdout.flush()
 
 
-async def _run(
-    tree: Settings,
-    settings: CollectorSettings,
-    source: Source,
-    bus: Bus,
-    clock: Clock,
-    events: CollectorEvents,
-    registry: CollectorRegistry,
-    shutdown: Shutdown,
-) -> CollectorStatus:
-    boot = secrets.token_hex(_BOOT_BYTES)
-    collector = Collector(settings, source=source, bus=bus, clock=clock, events=events, boot=boot)
-    server = await telemetry.serve(
-        tree.telemetry.host, tree.telemetry.port, registry, lambda: collector.is_ready, lambda: True
-    )
-    try:
-        await collector.run(shutdown)
-    finally:
-        await server.close()
-    return collector.status()
+@dataclass(frozen=True, slots=True)
+class _Ends:
+    """What a collector stands between, looked for at once: an exchange that is away does not look like a lost bus.
+
+    `stack` closes what was found.
+    """
+
+    options: BusOptions
+    settings: CollectorSettings
+    events: CollectorEvents
+    notices: BusNotices
+    stack: contextlib.AsyncExitStack
+
+    async def find(self) -> tuple[Source, Bus]:
+        async with asyncio.TaskGroup() as tasks:
+            source, bus = tasks.create_task(self._exchange()), tasks.create_task(self._bus())
+        return source.result(), bus.result()
+
+    async def _exchange(self) -> Source:
+        source = await CcxtSource.prepare(self.settings, chance=random.random, events=self.events)
+        self.stack.push_async_callback(source.close)
+        return source
+
+    async def _bus(self) -> Bus:
+        bus = await _connect(self.options, self.settings, self.events, self.notices)
+        self.stack.push_async_callback(bus.close)
+        return bus
 
 
 async def _connect(

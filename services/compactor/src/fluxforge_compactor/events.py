@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from fluxforge.domain.errors import FluxForgeError, TransientError
 from fluxforge.domain.status import CompactorStatus
-from fluxforge.runtime.metrics import ErrorCount
+from fluxforge.runtime.metrics import ErrorCount, Guarded
 from fluxforge_compactor.compact import Result
 from fluxforge_compactor.retention import Expired
 from fluxforge_compactor.rounds import Rounds
@@ -40,7 +40,7 @@ class CompactorEvents:
 
     def rounds_from(self, status: Callable[[], CompactorStatus]) -> None:
         """Export when the last round ended and what fails, read when somebody scrapes; see `Rounds`."""
-        self._registry.register(Rounds(status))
+        self._registry.register(Guarded(Rounds(status)))
 
     def settings_loaded(self, **values: object) -> None:
         """The service starts with these."""

@@ -32,6 +32,7 @@ from fluxforge.ports.bus import Bus, Claim, WorkQueue
 from fluxforge.runtime.lifecycle import Shutdown
 from fluxforge.runtime.patience import Patience
 from fluxforge_etl_worker.alone import process_alone
+from fluxforge_etl_worker.dead import given_up_count
 from fluxforge_etl_worker.events import EtlEvents
 from fluxforge_etl_worker.listing import checked_name
 from fluxforge_etl_worker.reconcile import is_settled, missing_events
@@ -234,6 +235,7 @@ class EtlService:
         while True:
             for event in await self._patience.disk(partial(missing_events, self._worker)):
                 await self._announce_again(work, event)
+            self._events.dead_seen(await self._patience.disk(partial(given_up_count, self._worker)))
             await asyncio.sleep(_RECONCILE_S)
 
     async def _announce_again(self, work: WorkQueue, event: SealedEvent) -> None:

@@ -4,6 +4,7 @@ A segment that is given up gets a commit record like any other, of coverage rows
 decision may be repeated after a kill at any step.
 """
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
@@ -11,7 +12,7 @@ from typing import Final
 import orjson
 
 from fluxforge.domain.commit import CommitRecord
-from fluxforge.domain.errors import ManifestError, ObjectNotFoundError, UsageError
+from fluxforge.domain.errors import ManifestError, NameRefusedError, ObjectNotFoundError, UsageError
 from fluxforge.domain.lane import Lane
 from fluxforge.domain.layout import DATA_SUFFIXES
 from fluxforge.domain.segment import Manifest, SealedEvent
@@ -52,6 +53,18 @@ def dead_marks(worker: Worker) -> Iterator[DeadMark]:
         lane, _, name = key[len(prefix) + 1 :].partition("/")
         if name.endswith(_SUFFIX):
             yield dead_mark(worker, Lane.parse(lane), name.removesuffix(_SUFFIX))
+
+
+def given_up_count(worker: Worker) -> int:
+    """Return how many segments are marked and not in Parquet: they wait for a person. Marks are not read."""
+    prefix = worker.options.layout.dead_prefix()
+    count = 0
+    for key in worker.raw.keys(prefix):
+        lane, _, name = key[len(prefix) + 1 :].partition("/")
+        with contextlib.suppress(NameRefusedError):  # somebody else's file: no worker put it there
+            if name.endswith(_SUFFIX):
+                count += not worker.attempts.is_placed(Lane.parse(lane), name.removesuffix(_SUFFIX))
+    return count
 
 
 def dead_mark(worker: Worker, lane: Lane, segment: str) -> DeadMark:

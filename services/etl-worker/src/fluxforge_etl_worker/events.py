@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from fluxforge.domain.errors import FluxForgeError, ManifestError
 from fluxforge.domain.status import EtlStatus
-from fluxforge.runtime.metrics import ErrorCount
+from fluxforge.runtime.metrics import ErrorCount, Guarded
 from fluxforge_etl_worker.schemas import has_fixed_schema
 from fluxforge_etl_worker.times import Commits, OldestSegment
 from fluxforge_etl_worker.work import Outcome
@@ -58,6 +58,7 @@ class EtlEvents:
             buckets=_CAPTURED_BUCKETS_S,
         )
         self._backlog = Gauge(f"{prefix}_backlog_segments", "Announced and not yet acknowledged.", registry=registry)
+        self._dead = Gauge("fluxforge_etl_dead_segments", "Marked dead and not in Parquet.", registry=registry)
         self._retries = Counter(f"{prefix}_retries_total", "Operations tried again.", ["error"], registry=registry)
         self._again = Counter(f"{prefix}_events_again_total", "Segments announced again.", registry=registry)
         self._refused = Counter(f"{prefix}_claims_refused_total", "Deliveries that name no segment.", registry=registry)
@@ -73,7 +74,7 @@ class EtlEvents:
 
     def age_from(self, status: Callable[[], EtlStatus]) -> None:
         """Export how old the oldest segment is, read when somebody scrapes."""
-        self._registry.register(OldestSegment(status))
+        self._registry.register(Guarded(OldestSegment(status)))
 
     def settings_loaded(self, **values: object) -> None:
         """The service starts with these."""
@@ -149,6 +150,10 @@ class EtlEvents:
         self._errors.add(error)
         if failures % _FAILURES_PER_WARNING == 1:
             self._log.warning("operation.retried", error=str(error), failures=failures)
+
+    def dead_seen(self, segments: int) -> None:
+        """How many segments wait for a person."""
+        self._dead.set(segments)
 
     def backlog_seen(self, segments: int) -> None:
         """How many segments wait for a worker or are being worked on."""

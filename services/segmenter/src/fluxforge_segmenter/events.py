@@ -17,7 +17,7 @@ from fluxforge.domain.lane import Lane
 from fluxforge.domain.segment import Manifest
 from fluxforge.domain.status import LaneStatus
 from fluxforge.ports.clock import Clock
-from fluxforge.runtime.metrics import ErrorCount, Lags
+from fluxforge.runtime.metrics import ErrorCount, Guarded, Lags
 from fluxforge_segmenter.lane_levels import LaneLevels
 
 _FAILURES_PER_WARNING = 10
@@ -60,7 +60,7 @@ class SegmenterEvents:
 
     def levels_from(self, lanes: Callable[[], Mapping[Lane, LaneStatus | None]], clock: Clock) -> None:
         """Export the levels of all lanes, read when somebody scrapes; see `LaneLevels`."""
-        self._registry.register(LaneLevels(lanes, clock))
+        self._registry.register(Guarded(LaneLevels(lanes, clock)))
 
     def settings_loaded(self, **values: object) -> None:
         """The service starts with these."""

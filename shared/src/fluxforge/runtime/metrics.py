@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, disable_created_metrics
 from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -64,6 +65,27 @@ class Lags(Collector):
         yield HistogramMetricFamily(self._name, self._text, buckets=buckets, sum_value=self._sum_s)
 
 
+class Guarded(Collector):
+    """Another collector's metrics, or none of them where it fails: what is wrong with one must not hide the others."""
+
+    def __init__(self, collector: Collector) -> None:
+        self._collector = collector
+        self._has_failed = False
+
+    @override
+    def collect(self) -> Iterator[Metric]:
+        try:
+            families = list(self._collector.collect())
+        except Exception as error:  # noqa: BLE001 - a service works on, whatever cannot be told of it
+            if not self._has_failed:
+                name = type(self._collector).__name__
+                structlog.get_logger().error("metrics.failed", metrics=name, error=f"{type(error).__name__}: {error}")
+            self._has_failed = True
+            return
+        self._has_failed = False
+        yield from families
+
+
 class _Places(Collector):
     """The disks of local places, looked at when somebody scrapes."""
 
@@ -88,8 +110,8 @@ def expose_service(registry: CollectorRegistry, service: str, places: Mapping[st
     disable_created_metrics()  # type: ignore[no-untyped-call]  # one more series for each, of which nobody asks
     info = Gauge("fluxforge_build_info", "Which version runs.", ["service", "version"], registry=registry)
     info.labels(service, version(f"fluxforge-{service}")).set(1)
-    registry.register(_Places(places))
-    ProcessCollector(registry=registry)
+    registry.register(Guarded(_Places(places)))
+    registry.register(Guarded(ProcessCollector(registry=None)))
 
 
 def local_places(**stores: StoreLocation) -> dict[str, Path]:

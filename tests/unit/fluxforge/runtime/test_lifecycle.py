@@ -58,6 +58,7 @@ def started() -> Iterator[Starter]:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            bufsize=0,  # else the line read here may take later ones with it, which communicate would miss
         )
         processes.append(process)
         assert process.stdout is not None
