@@ -19,7 +19,8 @@ CLAIMS = {
     "collector": "## Collector: what keeping every update costs, against bare ccxt.pro that drops them",
     "segmenter": "## Segmenter: from a lane's stream to sealed segments",
     "etl": "## ETL: from a sealed segment to Parquet with every feature, beside plain conversions, one thread each",
-    "scaling": "## ETL workers: rows per second of one and of two, measured; of four and eight, simulated",
+    "scaling": "## ETL workers: one and two, measured; four and eight, simulated from their service times, with a core "
+    "for each and a disk that none waits for",
     "compaction": "## Compactor: small parts into one, checked row by row, beside DuckDB sorting them",
 }
 
