@@ -45,7 +45,7 @@ images:  ## Build the images of all services
 
 .PHONY: e2e
 e2e: sync  ## Run the compose file in this machine's Docker engine: scale it, kill it, look at it
-	@$(PYTEST) tests/e2e --e2e -v -n 3 --dist loadgroup $(E2E)
+	@$(PYTEST) tests/e2e --e2e -v -n 3 --dist loadfile $(E2E)
 
 .PHONY: check
 check: fmt-check lint types imports test  ## All that must hold before a commit

@@ -6,7 +6,7 @@ import pytest
 
 from tests.e2e.stack import Stack, until
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.timeout(900), pytest.mark.slow]  # as long as an alert waits before it wakes anybody
 PATIENCE_S = 420.0
 
 

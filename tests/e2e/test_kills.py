@@ -4,7 +4,7 @@ import pytest
 
 from tests.e2e.stack import PIPELINE, Stack, until
 
-pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("kills")]
+pytestmark = pytest.mark.timeout(900)
 RIGHT_AWAY_S = 60.0
 
 

@@ -10,7 +10,7 @@ from tools.dashboards.panels import boards, panels, queries
 
 from tests.e2e.stack import PIPELINE, Stack, until
 
-pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("observability")]
+pytestmark = pytest.mark.timeout(900)
 ROOT = Path(__file__).resolve().parents[2]
 SERVICES = {"collector", "segmenter", "etl-worker", "compactor"}
 MB = 1_000_000
