@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import yaml
 
-from fluxforge.domain.lane import Lane
 from fluxforge.runtime.settings import load
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,24 +47,29 @@ def test_a_variable_without_a_default_would_be_seen() -> None:
     assert defaults("a: ${A:-1}\nb: ${B}\nc: ${A:-2}") == {"A": {"1", "2"}, "B": {""}}
 
 
-def test_the_script_puts_a_password_of_its_own_for_every_one_of_the_example() -> None:
-    written = [
-        dict(
-            _EXAMPLE.findall(
-                subprocess.run(["sh", DEPLOY / "env.sh"], capture_output=True, text=True, check=True).stdout
-            )
-        )
-        for _ in range(2)
-    ]
+def test_the_script_writes_a_password_of_its_own_for_every_one_of_the_example(tmp_path: Path) -> None:
+    written = []
+    for path in (tmp_path / "one", tmp_path / "two"):
+        subprocess.run(["sh", DEPLOY / "env.sh", path], check=True)
+        assert path.stat().st_mode & 0o777 == 0o600
+        written.append(dict(_EXAMPLE.findall(path.read_text())))
     example = dict(_EXAMPLE.findall(EXAMPLE))
     secret = {name for name, value in example.items() if value.startswith("change-me")}
     assert secret == {name for name in example if name.endswith("_PASSWORD") or name == "AWS_SECRET_ACCESS_KEY"}
-    assert {name: value for name, value in written[0].items() if name not in secret} == {
-        name: value for name, value in example.items() if name not in secret
-    }
+    for environment in written:
+        assert {name for name, value in environment.items() if value != example[name]} == secret
     made = [environment[name] for environment in written for name in secret]
     assert len(set(made)) == 2 * len(secret)
     assert all(re.fullmatch("p[0-9a-f]{48}", password) for password in made)
+
+
+def test_the_script_leaves_a_file_that_is_there(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    path.write_text("MINE=1\n")
+    done = subprocess.run(["sh", DEPLOY / "env.sh", path], capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert str(path) in done.stderr
+    assert path.read_text() == "MINE=1\n"
 
 
 @each_service
@@ -73,11 +77,12 @@ def test_a_container_is_kept_small(name: str) -> None:
     service = SERVICES[name]
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
+    assert "cap_add" not in service or name == "seaweedfs"
     assert "no-new-privileges:true" in service["security_opt"]
     assert service["mem_limit"]
     assert service["pids_limit"]
     assert service["logging"]["options"] == {"max-size": "10m", "max-file": "3"}
-    assert service["stop_grace_period"] == "30s"
+    assert service["stop_grace_period"] in {"30s", "90s"}
     assert "container_name" not in service, "it could not be scaled"
     assert "privileged" not in service
 
@@ -85,9 +90,8 @@ def test_a_container_is_kept_small(name: str) -> None:
 @each_service
 def test_an_image_is_pinned_and_a_port_is_on_loopback_alone(name: str) -> None:
     service = SERVICES[name]
-    tag = service["image"].rpartition(":")[2] if not service["image"].startswith(OURS) else "${FLUXFORGE_VERSION:-dev}"
-    assert service["image"].endswith(tag)
-    assert tag not in {"", "latest"}
+    pinned = r"(?!fluxforge/)[a-z/]+:v?\d+\.\d+(\.\d+)?(-alpine)?|fluxforge/[a-z-]+:\$\{FLUXFORGE_VERSION:-dev\}"
+    assert re.fullmatch(pinned, service["image"])
     assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ()))
 
 
@@ -102,7 +106,8 @@ def test_what_runs_on_is_asked_how_it_is_and_started_again(name: str) -> None:
 
 
 def test_volumes_are_named_and_none_is_left_unused() -> None:
-    mounted = {volume.partition(":")[0] for service in SERVICES.values() for volume in service["volumes"]}
+    volumes = [volume for service in SERVICES.values() for volume in service["volumes"]]
+    mounted = {volume.partition(":")[0] for volume in volumes if isinstance(volume, str)}
     named = {volume for volume in mounted if re.fullmatch(r"\w+", volume)}
     assert named | {"data"} == set(TREE["volumes"])
 
@@ -136,7 +141,6 @@ def test_a_configuration_is_valid_and_every_exchange_of_it_has_its_collector(nam
     assert collected == set(settings.ccxt.exchanges)
     assert settings.nats.servers == ("nats://nats:4222",)
     assert (settings.telemetry.host, settings.telemetry.port) == ("0.0.0.0", 9100)
-    assert all(Lane("ccxt", exchange, "0of1") for exchange in collected)
 
 
 def test_the_configurations_differ_only_in_what_is_collected_and_how_soon_it_is_seen() -> None:
@@ -158,6 +162,7 @@ def test_an_image_installs_from_the_lock_and_runs_without_root(path: Path) -> No
     assert "uv sync --frozen --no-dev" in text
     assert "USER 10001:10001" in text
     assert "# syntax" not in text, "it would fetch an image"
+    assert "HEALTHCHECK" not in text or "--start-period=" in text, "an exchange may be slow to list its markets"
     assert {line.split()[1] for line in text.splitlines() if line.startswith("FROM")} == {"python:3.11-slim-bookworm"}
 
 

@@ -78,8 +78,7 @@ def _obtain(image: str) -> bool:
 
     if is_here():
         return True
-    if STAND_INS.exists() and os.geteuid() == 0:
+    subprocess.run(["docker", "pull", "--quiet", image], capture_output=True, check=False, timeout=_PULL_S)
+    if not is_here() and STAND_INS.exists() and os.geteuid() == 0:
         run(STAND_INS, image, timeout_s=_BUILD_S, check=False)
-    if not is_here():
-        subprocess.run(["docker", "pull", "--quiet", image], capture_output=True, check=False, timeout=_PULL_S)
     return is_here()

@@ -1,6 +1,7 @@
 """A project of the shipped compose file with a name and ports of its own, and what a person would ask it."""
 
 import json
+import os
 import secrets
 import time
 import urllib.parse
@@ -52,8 +53,16 @@ class Stack:
 
     def compose(self, *arguments: str, timeout_s: float = UP_S, check: bool = True) -> str:
         """Run `docker compose` on the project; return its stdout."""
-        command = ("docker", "compose", "-p", self.project, *self._files, *self._profiles, *arguments)
-        return run(*command, timeout_s=timeout_s, check=check, **self._variables)
+        return run(*self.command(*arguments), timeout_s=timeout_s, check=check, **self._variables)
+
+    def command(self, *arguments: str) -> list[str]:
+        """Return the words of `docker compose` on the project."""
+        return ["docker", "compose", "-p", self.project, *self._files, *self._profiles, *arguments]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment in which they are run."""
+        return {**os.environ, **self._variables}
 
     def up(self, *more: str) -> None:
         """Bring everything up and wait until it is healthy."""
