@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SERVICES = {"collector", "segmenter", "etl-worker", "compactor"}
 MB = 1_000_000
 LOOKED_AT_S = 60.0
+DRAWN_MINUTES = 5
 
 
 def test_every_service_is_well_and_says_so(demo: Stack) -> None:
@@ -37,7 +38,13 @@ def test_every_panel_shows_something(demo: Stack, request: pytest.FixtureRequest
     asked = {expr for board in boards() for panel in panels(board) for expr, _ in queries(board, panel)}
     until("data in every panel", lambda: not [expr for expr in sorted(asked) if not demo.query(expr)], 240.0)
     if folder := request.config.getoption("--pictures"):
-        render = [sys.executable, "-m", "tools.dashboards.render", demo.prometheus, str(folder), "--minutes", "5"]
+        until(
+            "minutes that can be drawn",
+            lambda: demo.query(f'count_over_time(up{{job="collector"}}[10m]) >= {DRAWN_MINUTES * 6}'),
+            600.0,
+        )
+        arguments = (demo.prometheus, str(folder.absolute()), "--minutes", str(DRAWN_MINUTES))
+        render = [sys.executable, "-m", "tools.dashboards.render", *arguments]
         done = subprocess.run(render, cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
 
