@@ -33,7 +33,7 @@ clean:  ## Remove what the demo and the tools left behind (not your data)
 ##@ Test
 .PHONY: test
 test: sync  ## Run every test but the benchmarks, with a few faults of each kind
-	@$(PYTEST) -n 4 --dist loadfile
+	@$(PYTEST) -n 6 --dist loadfile
 
 .PHONY: faults
 faults: sync  ## Inject every fault as often as claimed; writes the table of docs/reliability.md

@@ -10,6 +10,7 @@ from fluxforge.adapters.embedded_nats import EmbeddedNats
 from tests.faults.mode import (
     full_run,
     is_full,
+    notices,
     pytest_addoption,
     pytest_configure,
     pytest_report_header,
@@ -26,6 +27,7 @@ __all__ = [
     "full_run",
     "is_full",
     "nats_server",
+    "notices",
     "pytest_addoption",
     "pytest_configure",
     "pytest_report_header",

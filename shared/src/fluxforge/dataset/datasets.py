@@ -18,9 +18,10 @@ from fluxforge.adapters.local_store import LocalStore
 from fluxforge.dataset.change import delete, upsert
 from fluxforge.dataset.corrections import Corrections
 from fluxforge.dataset.edit import Edited
+from fluxforge.dataset.holes import ANY
 from fluxforge.dataset.place import Place
 from fluxforge.dataset.select import Moment, Names, Selection
-from fluxforge.dataset.stats import ANY, Stat, stat_of
+from fluxforge.dataset.stats import Stat, stat_of
 from fluxforge.dataset.verify import Flaw, Verification
 from fluxforge.domain.errors import FileUnreadableError, UsageError
 from fluxforge.domain.layout import Layout

@@ -1,6 +1,6 @@
 """Stats: what the footers of a dataset's files say, and for how much of that time its feeds were captured whole."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -9,19 +9,13 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fluxforge.domain.control import SOUND_EVENTS, UNSOUND_EVENTS
+from fluxforge.dataset.holes import ANY, joined, told_of
 from fluxforge.domain.errors import FileUnreadableError
 from fluxforge.ports.store import Store
 from fluxforge.runtime.stored_file import StoredFile
 
-ANY: Final = "*"
-"""Channel and symbol of what `coverage` says of a whole lane."""
-
 _US: Final = 1_000
 _S: Final = 1_000_000_000
-# As the ETL names what no control record tells.
-_HOLES: Final = frozenset({*(event.value for event in UNSOUND_EVENTS), "crash", "lost"})
-_SOUND: Final = frozenset(event.value for event in SOUND_EVENTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,51 +75,11 @@ def _feeds(
 
     A feed is known from the first that is said of it on; what is said of a whole lane is said of every feed.
     """
-    told = _told(coverage, channel)
-    own = told.filter(pl.col("symbol") != ANY)
-    for (exchange, _), rows in own.group_by("exchange", "symbol", maintain_order=True):
-        since_ns = max(first_ns, int(rows.select(pl.col("from_ns").min()).item()))
-        if since_ns >= last_ns:
-            continue
-        of_lane = told.filter(pl.col("exchange") == exchange, pl.col("symbol") == ANY)
-        sound = rows.filter(pl.col("event").is_in(_SOUND)).select(pl.col("to_ns").fill_null(pl.col("from_ns")).sort())
-        spoken = pl.concat([rows, of_lane])
-        yield last_ns - since_ns, _joined(_holes(spoken, sound.to_series().to_list()), since_ns, last_ns)
-
-
-def _told(coverage: pl.LazyFrame, channel: str) -> pl.DataFrame:
-    return (
-        coverage.with_columns(pl.col("exchange", "symbol").cast(pl.String))
-        .filter(pl.col("channel").is_in([channel, ANY]), pl.col("event").is_in(_HOLES | _SOUND))
-        .with_columns(hole=pl.coalesce("hole", pl.format("{} {} {}", "boot", "event", "seq")))
-        .select("exchange", "symbol", "hole", "event", "from_ns", "to_ns")
-        .sort("exchange", "symbol", "from_ns")
-        .collect()
-    )
-
-
-def _holes(rows: pl.DataFrame, sound: Sequence[int]) -> Iterator[tuple[int, int | None]]:
-    """Yield begin and end of each hole; one that nobody closed ends when the feed is next sound, or not at all."""
-    holes = rows.group_by("symbol", "hole").agg(
-        pl.col("from_ns").min(), pl.col("to_ns").max(), is_hole=pl.col("event").is_in(_HOLES).any()
-    )
-    for from_ns, to_ns in holes.filter("is_hole").select("from_ns", "to_ns").iter_rows():
-        yield from_ns, to_ns if to_ns is not None else next((at for at in sound if at > from_ns), None)
-
-
-def _joined(holes: Iterable[tuple[int, int | None]], first_ns: int, last_ns: int) -> list[tuple[int, int]]:
-    """Return the holes between two times, those that touch as one."""
-    found: list[tuple[int, int]] = []
-    for from_ns, to_ns in sorted(
-        (max(begin, first_ns), last_ns if end is None else min(end, last_ns)) for begin, end in holes
-    ):
-        if from_ns >= to_ns:
-            continue
-        if found and from_ns <= found[-1][1]:
-            found[-1] = (found[-1][0], max(found[-1][1], to_ns))
-        else:
-            found.append((from_ns, to_ns))
-    return found
+    of_one = coverage.filter(pl.col("channel").is_in([channel, ANY])).with_columns(source=pl.lit(""))
+    for told in told_of(of_one).values():
+        since_ns = max(first_ns, told.since_ns)
+        if since_ns < last_ns:
+            yield last_ns - since_ns, joined(told.holes(), since_ns, last_ns)
 
 
 def _times(metadata: pq.FileMetaData) -> list[int]:

@@ -71,7 +71,8 @@ class Control:
 
     `hole` is `<boot>:<n>`, the same in all records of one hole; `scope` the one feed concerned, else `feeds`.
     Times ns UTC; `to_ns` None while a hole is open. `count` is the number of records or frames concerned, or None.
-    `markets` names the market of a symbol it speaks of, where it is not the symbol itself.
+    `markets` names the market of a symbol it speaks of, where it is not the symbol itself. A `stopped` with a `hole`
+    is of its feeds alone: the collector goes on.
     """
 
     event: Event
@@ -91,6 +92,11 @@ class Control:
     def concerned(self) -> tuple[FeedKey, ...]:
         """Return the feeds this record speaks of."""
         return (self.scope,) if self.scope else self.feeds
+
+    @property
+    def ends_boot(self) -> bool:
+        """Whether it is the last word of a collector that ended in order."""
+        return self.event is Event.STOPPED and self.hole is None
 
     def market(self, symbol: str) -> str:
         """Return the market of a symbol this record speaks of."""

@@ -14,7 +14,8 @@ FluxForgeError
 │   ├── ConfigurationError
 │   │   ├── PartitionSchemaError  options that would break the schema of what stands in a partition
 │   │   └── BusNotDurableError  the bus acknowledges before it syncs
-│   └── NameRefusedError
+│   ├── NameRefusedError
+│   └── InputFileError          a file the person named that cannot be taken in
 ├── ConflictError               somebody else wrote first; read again before anything else
 │   ├── StateConflictError
 │   └── ObjectExistsError
@@ -157,6 +158,15 @@ class NameRefusedError(UsageError):
         super().__init__(f"{what} {name!r} refused: {reason}")
         self.name = name
         self.reason = reason
+        self.reason = reason
+
+
+class InputFileError(UsageError):
+    """A file that a person named and that cannot be taken in; nothing of it was."""
+
+    def __init__(self, file: str, reason: str) -> None:
+        super().__init__(f"{file}: {reason}")
+        self.file = file
         self.reason = reason
 
 

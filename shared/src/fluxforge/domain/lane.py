@@ -7,6 +7,7 @@ the only builder of stream names, subjects, keys and folders of a lane.
 import re
 import zlib
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final, Self
 
 from typing_extensions import override
@@ -14,14 +15,29 @@ from typing_extensions import override
 from fluxforge.domain.errors import ConfigurationError, NameRefusedError
 from fluxforge.domain.instrument import check_venue
 
-_SHARD = re.compile(r"(\d+)of(\d+)(?:r([0-9a-z]+))?")
+_SHARD = re.compile(r"(\d+)of(\d+)([bm]?)(?:r([0-9a-z]+))?")
 LANE_SUBJECTS: Final = "md.>"
 """Every subject of every lane."""
 
 
+MERGED_SHARD: Final = "0of1m"
+_SUFFIXES: Final = {"": "", "b": ".b", "m": ".merged"}
+
+
+class Leg(StrEnum):
+    """Which of two collectors of the same feeds a lane is of, or what both became; the value ends the shard's name."""
+
+    A = ""
+    B = "b"
+    MERGED = "m"
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Lane:
-    """One lane. `shard` is `<i>of<n>`, or `<i>of<n>r<boot>` for a rescue lane."""
+    """One lane. `shard` is `<i>of<n>`, `<i>of<n>b` for leg B of it, followed by `r<boot>` for a rescue lane.
+
+    `0of1m` is no collector's: it names what the legs of an exchange were merged into.
+    """
 
     source: str
     exchange: str
@@ -33,7 +49,11 @@ class Lane:
         check_venue("exchange", self.exchange)
         found = _SHARD.fullmatch(self.shard)
         if not found or int(found[1]) >= int(found[2]):
-            raise NameRefusedError("shard", self.shard, "expected <i>of<n> with i < n, such as 0of1")
+            raise NameRefusedError(
+                "shard", self.shard, "expected <i>of<n> with i < n, such as 0of1, or 0of1b for leg B"
+            )
+        if found[3] == Leg.MERGED and self.shard != MERGED_SHARD:
+            raise NameRefusedError("shard", self.shard, f"legs are merged by exchange: {MERGED_SHARD}")
 
     @classmethod
     def parse(cls, name: str) -> Self:
@@ -77,8 +97,38 @@ class Lane:
     @property
     def is_rescue(self) -> bool:
         """Whether this lane holds what a fenced collector could still save."""
+        return bool(self._parts[4])
+
+    @property
+    def index(self) -> int:
+        """Which of the `shards` of the exchange this is, from 0."""
+        return int(self._parts[1])
+
+    @property
+    def shards(self) -> int:
+        """Into how many shards the feeds of the exchange are divided."""
+        return int(self._parts[2])
+
+    @property
+    def leg(self) -> Leg:
+        """Which of two collectors of the same feeds writes the lane."""
+        return Leg(self._parts[3])
+
+    @property
+    def dataset_source(self) -> str:
+        """The source its rows are found under, below `processed/`: `ccxt`, `ccxt.b` of leg B, `ccxt.merged` of both."""
+        return f"{self.source}{_SUFFIXES[self.leg]}"
+
+    @classmethod
+    def merged(cls, source: str, exchange: str) -> Self:
+        """Return the lane that names what the legs of an exchange were merged into."""
+        return cls(source, exchange, MERGED_SHARD)
+
+    @property
+    def _parts(self) -> re.Match[str]:
         found = _SHARD.fullmatch(self.shard)
-        return bool(found and found[3])
+        assert found is not None
+        return found
 
 
 def shard_of(symbol: str, shards: int) -> int:

@@ -18,7 +18,7 @@ STATUS_SUBJECT: Final = "status"
 class FeedStatus:
     """One feed of a collector. `last_price`: last trade, mid or ticker; `lag_ms`: capture minus exchange.
 
-    `last_ns`: when its newest record was captured; 0: there is none yet.
+    `last_ns`: when its newest record was captured; 0: there is none yet. `hole_ns`: how long it was in any hole.
     """
 
     channel: str
@@ -28,6 +28,7 @@ class FeedStatus:
     lag_ms: int | None
     sound: bool
     last_ns: int = 0
+    hole_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,11 @@ class EtlStatus:
     quarantined: int
     rows: dict[str, int]
     oldest_ns: int = 0
+
+    @property
+    def oldest_age_ns(self) -> int:
+        """How long the oldest of the backlog has waited; 0: nothing waits."""
+        return max(0, self.at_ns - self.oldest_ns) if self.oldest_ns else 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import partial
 from typing import Final, NoReturn, TypeVar
 
 import structlog
@@ -106,10 +107,10 @@ class Shutdown:
         if self._on_failure:
             self._on_failure(error)
 
-    async def watched(self, work: Awaitable[_T]) -> _T:
+    async def watched(self, work: Callable[[], Awaitable[_T]]) -> _T:
         """Return what work returns, and make its failure known as the service's before anybody reacts to it."""
         try:
-            return await work
+            return await work()
         except Exception as error:
             self.fail(error)
             raise
@@ -270,7 +271,7 @@ async def _supervised(
     if parent_pipe:
         threading.Thread(target=_watch_stdin, args=(loop, shutdown), daemon=True, name="parent-pipe").start()
     try:
-        await shutdown.watched(body(shutdown))
+        await shutdown.watched(partial(body, shutdown))
     finally:
         if shutdown.hurried:
             end.at_once()

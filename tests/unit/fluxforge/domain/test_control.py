@@ -67,3 +67,9 @@ def test_a_field_of_the_wrong_type_is_refused_by_name(field: str, value: object)
 def test_what_is_no_control_record_is_refused(text: bytes) -> None:
     with pytest.raises(RecordError, match="control record"):
         Control.from_json(text)
+
+
+def test_a_stopped_of_some_feeds_does_not_end_its_boot() -> None:
+    assert Control(Event.STOPPED, feeds=(BOOK,)).ends_boot
+    assert not Control(Event.STOPPED, hole="b1:7", feeds=(BOOK,)).ends_boot
+    assert not Control(Event.STARTED, feeds=(BOOK,)).ends_boot

@@ -1,7 +1,7 @@
 import pytest
 
 from fluxforge.domain.errors import ConfigurationError, NameRefusedError
-from fluxforge.domain.lane import Lane, shard_of
+from fluxforge.domain.lane import Lane, Leg, shard_of
 
 
 def test_a_lane_has_one_name_for_each_place() -> None:
@@ -15,7 +15,20 @@ def test_a_lane_has_one_name_for_each_place() -> None:
     assert Lane("ccxt", "binance", "0of1r9f3c21ab").is_rescue
 
 
-@pytest.mark.parametrize("shard", ["", "0", "1of1", "0of0", "-1of2", "0of1x", "aofb"])
+def test_leg_b_of_a_lane_writes_datasets_of_its_own() -> None:
+    lane = Lane.parse("ccxt-binance-1of2b")
+    assert (lane.index, lane.shards, lane.leg, lane.dataset_source) == (1, 2, Leg.B, "ccxt.b")
+    assert lane.stream(3) == "MD_ccxt_binance_1of2b_3"
+    assert not lane.is_rescue
+    rescue = Lane("ccxt", "binance", "1of2brb00c")
+    assert (rescue.leg, rescue.is_rescue, rescue.dataset_source) == (Leg.B, True, "ccxt.b")
+    assert Lane("ccxt", "binance", "1of2").dataset_source == "ccxt"
+    assert Lane("ccxt", "binance", "1of2rb00c").leg is Leg.A
+    merged = Lane.merged("ccxt", "binance")
+    assert (str(merged), merged.leg, merged.dataset_source) == ("ccxt-binance-0of1m", Leg.MERGED, "ccxt.merged")
+
+
+@pytest.mark.parametrize("shard", ["", "0", "1of1", "0of0", "-1of2", "0of1x", "aofb", "0of2m", "0of1c", "0of1bb"])
 def test_a_shard_that_is_none_is_refused(shard: str) -> None:
     with pytest.raises(NameRefusedError, match="0of1"):
         Lane("ccxt", "binance", shard)

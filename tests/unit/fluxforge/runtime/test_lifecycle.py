@@ -170,7 +170,7 @@ SWALLOWS = """
 
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(swallows())
-        tasks.create_task(shutdown.watched(fails()))
+        tasks.create_task(shutdown.watched(fails))
 """
 
 
@@ -201,7 +201,7 @@ async def test_work_that_is_done_in_time_is_done_and_its_failure_is_told() -> No
     shutdown = Shutdown(on_failure=seen.append)
     assert await shutdown.unless_hurried(asyncio.sleep(0))
     with pytest.raises(ConfigurationError):
-        await shutdown.unless_hurried(shutdown.watched(_refused()))
+        await shutdown.unless_hurried(shutdown.watched(_refused))
     assert [str(error) for error in seen] == ["wrong key"]
     assert not shutdown.requested
     shutdown.hurry()

@@ -15,12 +15,15 @@ from fluxforge.runtime.settings.sources import (
     ALL_MARKETS,
     Backend,
     ChannelMethod,
+    CoinbaseSettings,
     ExchangeSettings,
     MarketFilter,
+    MarketType,
     NatsSettings,
     S3Location,
     StorageSettings,
     StoreLocation,
+    Timeframe,
 )
 from fluxforge.runtime.settings.tree import Settings
 from fluxforge.runtime.settings.work import (
@@ -36,10 +39,12 @@ __all__ = [
     "Backend",
     "BookProcessorOptions",
     "ChannelMethod",
+    "CoinbaseSettings",
     "EtlSettings",
     "ExchangeSettings",
     "IngestionSettings",
     "MarketFilter",
+    "MarketType",
     "NatsSettings",
     "OrderbookEtl",
     "S3Location",
@@ -47,6 +52,7 @@ __all__ = [
     "StorageSettings",
     "StoreLocation",
     "TelemetrySettings",
+    "Timeframe",
     "load",
 ]
 

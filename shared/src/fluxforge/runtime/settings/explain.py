@@ -26,7 +26,6 @@ _EXPECTED: Final = {
     "none_required": "no value",
 }
 _UNION_TAGS: Final = frozenset({"names", "filter", "[key]"})
-_NATIVE: Final = frozenset({"coinbase", "databento", "ibkr"})
 _VALUE_CHARS_MAX: Final = 60
 
 
@@ -58,8 +57,6 @@ def _what(detail: ErrorDetails, path: tuple[str, ...], root: type[BaseModel]) ->
     if kind == "extra_forbidden" or "[key]" in detail["loc"]:
         nearest = nearest_key(root, path)
         return f"unknown key; nearest is {nearest}" if nearest else "unknown key"
-    if kind == "none_required" and path and path[0] in _NATIVE:
-        return "this source is not available yet; leave the key out"
     if kind == "missing":
         return "missing; it must be given"
     if kind == "value_error":

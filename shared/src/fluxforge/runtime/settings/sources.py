@@ -149,10 +149,39 @@ class ChannelMethod(StrEnum):
     WATCH_MARK_PRICES = "watchMarkPrices"
 
 
-class MarketFilter(Group):
-    """Every active market of an exchange with this quote currency."""
+class MarketType(StrEnum):
+    """ccxt's types of markets."""
 
-    quote: str
+    SPOT = "spot"
+    MARGIN = "margin"
+    SWAP = "swap"
+    FUTURE = "future"
+    OPTION = "option"
+
+
+class Timeframe(StrEnum):
+    """How long a candle of `watchOHLCV` lasts."""
+
+    SECOND = "1s"
+    MINUTE = "1m"
+    MINUTES_5 = "5m"
+    MINUTES_15 = "15m"
+    HOUR = "1h"
+    HOURS_4 = "4h"
+    DAY = "1d"
+
+
+class MarketFilter(Group):
+    """Every active market of an exchange with this quote currency, of this type, or both."""
+
+    quote: str | None = None
+    type: MarketType | None = None
+
+    @model_validator(mode="after")
+    def _filters(self) -> Self:
+        if self.quote is None and self.type is None:
+            raise ValueError('expected quote, type or both, such as {quote: USDT, type: swap}; ["*"] is every market')
+        return self
 
 
 def _check_market_names(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -175,23 +204,32 @@ Markets = Annotated[
 ]
 
 
+def _check_via(via: str | None) -> None:
+    if via is not None:
+        host, colon, port = via.rpartition(":")
+        if not (host and colon and port.isdigit() and 0 < int(port) <= _PORT_MAX):
+            raise ValueError(f"via: expected host:port such as 127.0.0.1:8800, was {via!r}")
+
+
 class ExchangeSettings(Group):
-    """One exchange reached through ccxt. `via` is host:port of what stands in for every endpoint of the exchange."""
+    """One exchange reached through ccxt. `via` is host:port of what stands in for every endpoint of the exchange.
+
+    `legs` 2: two collectors capture the same feeds of each shard, apart from one another.
+    """
 
     api_key: SecretStr = SecretStr("")
     api_secret: SecretStr = SecretStr("")
     max_orderbook_depth: Count = 50
+    timeframe: Timeframe = Timeframe.MINUTE
     via: str | None = None
     options: Mapping[str, JsonValue] = Field(default_factory=dict)
     shards: Count = 1
+    legs: Literal[1, 2] = 1
     channels: Mapping[ChannelMethod, Markets] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _via_is_an_address(self) -> Self:
-        if self.via is not None:
-            host, colon, port = self.via.rpartition(":")
-            if not (host and colon and port.isdigit() and 0 < int(port) <= _PORT_MAX):
-                raise ValueError(f"via: expected host:port such as 127.0.0.1:8800, was {self.via!r}")
+        _check_via(self.via)
         return self
 
     def market_names(self) -> tuple[str, ...]:
@@ -213,4 +251,33 @@ class CcxtSettings(Group):
                 check_distinct_symbols(exchange, settings.market_names())
             except (ConfigurationError, NameRefusedError) as error:
                 raise ValueError(str(error)) from error
+        return self
+
+
+class CoinbaseChannel(StrEnum):
+    """Coinbase's own channels that can be captured; the keys of `coinbase.channels`."""
+
+    LEVEL2 = "level2"
+    MARKET_TRADES = "market_trades"
+    TICKER = "ticker"
+    CANDLES = "candles"
+
+
+class CoinbaseSettings(Group):
+    """Coinbase Advanced Trade without ccxt. `via` is host:port of what stands in for it.
+
+    `api_secret` is the private key of a Coinbase Developer Platform key, EC or Ed25519; no channel here needs one.
+    """
+
+    api_key: SecretStr = SecretStr("")
+    api_secret: SecretStr = SecretStr("")
+    max_orderbook_depth: Count = 50
+    via: str | None = None
+    shards: Count = 1
+    products_per_connection: Count = 10
+    channels: Mapping[CoinbaseChannel, Markets] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _via_is_an_address(self) -> Self:
+        _check_via(self.via)
         return self

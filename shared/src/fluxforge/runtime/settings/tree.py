@@ -8,8 +8,10 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from typing_extensions import override
 
 from fluxforge.domain.layout import Layout
+from fluxforge.runtime.settings.databento import DatabentoSettings
 from fluxforge.runtime.settings.environment import EnvironmentSource
-from fluxforge.runtime.settings.sources import CcxtSettings, NatsSettings, StorageSettings
+from fluxforge.runtime.settings.ibkr import IbkrSettings
+from fluxforge.runtime.settings.sources import CcxtSettings, CoinbaseSettings, NatsSettings, StorageSettings
 from fluxforge.runtime.settings.work import (
     CompactionSettings,
     EtlSettings,
@@ -29,9 +31,9 @@ class Settings(BaseSettings):
     storage: StorageSettings = StorageSettings()
     nats: NatsSettings = NatsSettings()
     ccxt: CcxtSettings = CcxtSettings()
-    coinbase: None = None
-    databento: None = None
-    ibkr: None = None
+    coinbase: CoinbaseSettings | None = None
+    databento: DatabentoSettings | None = None
+    ibkr: IbkrSettings | None = None
     ingestion: IngestionSettings = IngestionSettings()
     etl: EtlSettings = EtlSettings()
     retention: RetentionSettings = RetentionSettings()

@@ -63,7 +63,12 @@ EmitInterval = Annotated[SecondsFloat, Field(le=_LOOKBACK_S_MAX), AfterValidator
 
 
 class IngestionSettings(Group):
-    """Capture and sealing. `batch_size` is records in a block at most; `window_blocks` unacknowledged ones."""
+    """Capture and sealing. `batch_size` is records in a block at most; `window_blocks` unacknowledged ones.
+
+    `stall_seconds` of silence stall any feed; None: learned of each, never below the floor. A feed whose limit would be
+    above the ceiling is quiet by nature. `backfill`: trades and candles of a hole are fetched when it has closed.
+    Every `markets_refresh_seconds` the listings of an exchange are asked for anew; 0: never.
+    """
 
     batch_size: Count = 100
     block_max_bytes: Count = 131_072
@@ -79,6 +84,10 @@ class IngestionSettings(Group):
     segment_compression: Literal["none", "zstd"] = "none"
     capture_wire: bool = False
     stall_seconds: Count | None = None
+    stall_floor_seconds: SecondsFloat = 5.0
+    stall_ceiling_seconds: SecondsFloat = 900.0
+    backfill: bool = True
+    markets_refresh_seconds: DurationSeconds = 3600
 
 
 class ChannelEtl(Group):
@@ -108,11 +117,12 @@ class OrderbookEtl(ChannelEtl):
 
 
 class EtlChannels(Group):
-    """The channels with a dataset of their own."""
+    """The channels with settings of their own. Wire records are for replays and stay in their segments by default."""
 
     ticker: ChannelEtl = ChannelEtl()
     trades: ChannelEtl = ChannelEtl()
     orderbook: OrderbookEtl = OrderbookEtl()
+    wire: ChannelEtl = ChannelEtl(enabled=False)
 
 
 class EtlSettings(Group):

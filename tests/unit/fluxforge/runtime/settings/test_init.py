@@ -48,8 +48,17 @@ def test_the_example_names_every_key_there_is() -> None:
     absent = {"coinbase", "databento", "ibkr"}  # absent means off
     s3 = {"s3", "bucket", "region", "endpoint_url", "access_key_id", "secret_access_key", "prefix", "addressing"}
     other_methods = {path[-1] for path in all_paths(Settings) if path[-1].startswith("watch")}
-    known = {path[-1] for path in all_paths(Settings)} - {"*"} - absent - s3 - other_methods
+    known = {path[-1] for path in all_paths(Settings) if path[0] not in absent} - {"*"} - s3 - other_methods
     assert known - named == set()
+
+
+def test_the_sources_that_the_example_leaves_out_can_be_taken_from_it_as_they_stand(tmp_path: Path) -> None:
+    lines = EXAMPLE.read_text().splitlines()
+    begin = lines.index(next(line for line in lines if line.startswith("# databento:")))
+    text = "\n".join(line.removeprefix("# ") for line in lines[begin : lines.index("", begin)])
+    settings = load(written(tmp_path, text.replace('api_key: ""', "api_key: db-key")))
+    assert settings.databento is not None
+    assert list(settings.databento.datasets) == ["GLBX.MDP3"]
 
 
 def test_no_file_gives_the_defaults() -> None:
@@ -129,7 +138,16 @@ def test_settings_are_frozen() -> None:
             "ccxt: {exchanges: {kraken: {channels: {watchTrades: [A/B], watchTicker: [A-B]}}}}",
             "markets 'A/B' and 'A-B' share the symbol id 'A-B'",
         ),
-        ("coinbase: {products: [BTC-USD]}", "coinbase: this source is not available yet; leave the key out"),
+        (
+            "coinbase: {channels: {level3: [A/B]}}",
+            "coinbase.channels.level3: unknown key; nearest is coinbase.channels.level2",
+        ),
+        ("coinbase: {via: localhost}", "via: expected host:port such as 127.0.0.1:8800"),
+        ("coinbase: {channels: {ticker: [A/B, A/B]}}", "market 'A/B' stands twice"),
+        (
+            "coinbase: {products_per_connection: 0}",
+            "coinbase.products_per_connection: should be greater than or equal to 1",
+        ),
         ("storage: {ingestion_storage: {backend: s3}}", "backend s3: expected a group `s3` with at least a bucket"),
         ("storage: {paths: {raw_dir: ../raw}}", "raw_dir: expected a relative directory name"),
         ("nats: {max_payload: 131072}", "ingestion.block_max_bytes: expected at most nats.max_payload less 64 KiB"),

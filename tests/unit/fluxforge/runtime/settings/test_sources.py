@@ -32,3 +32,16 @@ def test_a_password_may_stand_in_a_file_of_its_own(tmp_path, monkeypatch):
     assert nats.user == "collector"
     assert nats.password is not None
     assert nats.password.get_secret_value() == "hidden"
+
+
+def test_markets_are_filtered_by_quote_or_type_and_not_by_nothing(tmp_path):
+    config = tmp_path / "config.yaml"
+    config.write_text("ccxt: {exchanges: {binance: {channels: {watchTrades: {type: swap}, watchTicker: {quote: X}}}}}")
+    channels = load(config).ccxt.exchanges["binance"].channels
+    assert [(one.quote, one.type) for one in channels.values()] == [(None, "swap"), ("X", None)]
+    config.write_text("ccxt: {exchanges: {binance: {channels: {watchTrades: {}}}}}")
+    with pytest.raises(ConfigurationError, match="expected quote, type or both"):
+        load(config)
+    config.write_text("ccxt: {exchanges: {binance: {channels: {watchTrades: {type: perp}}}}}")
+    with pytest.raises(ConfigurationError, match=r"'spot', 'margin', 'swap', 'future' or 'option'"):
+        load(config)
