@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterable
 from aiohttp import WSMsgType, web
 
 from fluxforge.ports.clock import Clock
-from fluxforge_simulator.frame import Frame, Kind
+from fluxforge_simulator.connection_fault import ConnectionFault
+from fluxforge_simulator.frame import Feed, Frame, Kind
 from fluxforge_simulator.ledger import Ledger
+from fluxforge_simulator.tampering import Tampering
 
 _SEND_WAITING_MAX = 10_000
 _WAITING_MAX = 20_000
@@ -33,6 +35,8 @@ class Connection:
         self.number = number
         self.exchange = exchange
         self.closed = asyncio.Event()
+        self.tampering = Tampering()
+        self._carried: set[Feed] = set()
         self._socket = socket
         self._ledger = ledger
         self._clock = clock
@@ -48,8 +52,7 @@ class Connection:
             for frame in frames:
                 self._waiting.put_nowait(frame)
         except asyncio.QueueFull:
-            self.closed.set()
-            self._abort()
+            self.abort()
 
     async def send(self, frame: Frame) -> None:
         """Queue a frame, waiting for room. On a closed connection the frame is forgotten."""
@@ -59,6 +62,21 @@ class Connection:
             await self._first(self._room)
         if not self.closed.is_set():
             self.offer((frame,))
+
+    def carries(self, fault: ConnectionFault) -> bool:
+        """Tell whether a fault is about a feed that was sent here, or about no feed."""
+        is_any = fault.channel is None and fault.symbol is None
+        return is_any or any(fault.names(feed.channel, feed.symbol) for feed in self._carried)
+
+    def abort(self) -> None:
+        """Reset the connection."""
+        self.closed.set()
+        self._abort()
+
+    async def close(self, code: int) -> None:
+        """Close the connection in order; what is still queued is forgotten."""
+        self.closed.set()
+        await self._socket.close(code=code, message=b"closed on purpose")
 
     async def _first(self, event: asyncio.Event) -> None:
         """Await an event, but no longer than the connection lasts."""
@@ -83,32 +101,32 @@ class Connection:
             if self._waiting.qsize() < _SEND_WAITING_MAX // 2:
                 self._room.set()
             try:
-                await self._write(frame)
+                for passed in self.tampering.passed(frame):
+                    await self._write(passed)
             except ConnectionError:
                 self.closed.set()
 
     async def _write(self, frame: Frame) -> None:
-        sent_ns = self._clock.wall_ns()
-        self._ledger.enter(
-            conn=self.number,
-            exchange=self.exchange,
-            kind=frame.kind,
-            payload=frame.payload,
-            sent_ns=sent_ns,
-            channel=frame.channel,
-            symbol=frame.symbol,
-            key=frame.key,
-        )
+        if self.closed.is_set():
+            return
+        if frame.channel is not None and frame.symbol is not None and frame.kind in {Kind.DATA, Kind.SNAPSHOT}:
+            self._carried.add(Feed(frame.channel, frame.symbol))
+        self._enter(frame)
+        if frame.kind is Kind.DROPPED:
+            return
         if frame.payload in self._pongs:
             await self._socket.ping(frame.payload)
         else:
             await self._socket.send_frame(frame.payload, WSMsgType.BINARY if frame.is_binary else WSMsgType.TEXT)
 
+    def _enter(self, frame: Frame) -> None:
+        self._ledger.enter(frame, conn=self.number, exchange=self.exchange, sent_ns=self._clock.wall_ns())
+
     async def answer_ping(self, data: bytes) -> None:
         """Answer a client's protocol ping at once."""
-        self._ledger.enter(
-            conn=self.number, exchange=self.exchange, kind=Kind.PING, payload=data, sent_ns=self._clock.wall_ns()
-        )
+        if self.tampering.is_frozen:
+            return
+        self._enter(Frame(data, Kind.PING))
         await self._socket.pong(data)
 
     def take_pong(self, data: bytes) -> None:

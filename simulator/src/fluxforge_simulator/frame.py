@@ -16,6 +16,7 @@ class Kind(StrEnum):
     PING = "ping"
     REST = "rest"
     SKIPPED = "skipped"
+    DROPPED = "dropped"
 
 
 class Channel(StrEnum):
@@ -40,7 +41,7 @@ class Feed:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One message to a client. `key` holds the venue's update or trade ids."""
+    """One message to a client. `key` holds the venue's update or trade ids, `fault` what befell it, if anything did."""
 
     payload: bytes
     kind: Kind
@@ -48,6 +49,7 @@ class Frame:
     symbol: str | None = None
     key: tuple[int | str, ...] = ()
     is_binary: bool = False
+    fault: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

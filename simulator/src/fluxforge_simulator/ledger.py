@@ -1,4 +1,4 @@
-"""The ledger: one NDJSON line for each frame sent, each REST answer, and each recorded frame left out.
+"""The ledger: one NDJSON line for each frame sent, each REST answer, and each frame left out or held back.
 
 Lines are written in the order of sending and are complete when `close` has returned. Without a path nothing is
 hashed and nothing is written; the counts are kept all the same.
@@ -12,7 +12,7 @@ from typing import BinaryIO
 import orjson
 
 from fluxforge_simulator.errors import OptionError
-from fluxforge_simulator.frame import Kind
+from fluxforge_simulator.frame import Frame
 
 _BUFFER_BYTES_MAX = 1 << 18
 
@@ -37,21 +37,10 @@ class Ledger:
             except OSError as error:
                 raise OptionError("--ledger", str(path), "a file that can be written", str(error.strerror)) from error
 
-    def enter(
-        self,
-        *,
-        conn: int,
-        exchange: str,
-        kind: Kind,
-        payload: bytes,
-        sent_ns: int,
-        channel: str | None = None,
-        symbol: str | None = None,
-        key: tuple[int | str, ...] = (),
-    ) -> None:
+    def enter(self, frame: Frame, *, conn: int, exchange: str, sent_ns: int) -> None:
         """Add one line. `conn` is 0 where no connection is concerned: REST answers and skipped frames."""
         self._n += 1
-        self.counts[kind.value, channel, symbol] += 1
+        self.counts[frame.kind.value, frame.channel, frame.symbol] += 1
         if self._file is None:
             return
         line = orjson.dumps(
@@ -59,13 +48,14 @@ class Ledger:
                 "n": self._n,
                 "conn": conn,
                 "exchange": exchange,
-                "channel": channel,
-                "symbol": symbol,
-                "kind": kind.value,
-                "key": key,
-                "bytes": len(payload),
-                "sha256": hashlib.sha256(payload).hexdigest(),
+                "channel": frame.channel,
+                "symbol": frame.symbol,
+                "kind": frame.kind.value,
+                "key": frame.key,
+                "bytes": len(frame.payload),
+                "sha256": hashlib.sha256(frame.payload).hexdigest(),
                 "sent_ns": sent_ns,
+                "fault": frame.fault,
             },
             option=orjson.OPT_APPEND_NEWLINE,
         )

@@ -4,11 +4,13 @@ import asyncio
 
 from fluxforge.ports.clock import Clock
 from fluxforge_simulator.connection import Connection
+from fluxforge_simulator.connection_fault import Fault
 from fluxforge_simulator.faults import Spawn, Spoiler
-from fluxforge_simulator.frame import Channel, Feed, Reply, Request
+from fluxforge_simulator.frame import Channel, Feed, Frame, Reply, Request
 from fluxforge_simulator.market.market import Market, Step
 from fluxforge_simulator.options import SimulateOptions
-from fluxforge_simulator.venues.venue import Dialogue, Floor, Venue
+from fluxforge_simulator.switch import FaultSwitch
+from fluxforge_simulator.venues.venue import Dialogue, Floor, Refusal, Venue
 
 
 class MarketPart:
@@ -22,9 +24,13 @@ class MarketPart:
 
     def hear(self, text: str) -> None:
         """Answer, and let the stage know what has been subscribed."""
+        refusal = self._stage.refusal(self.dialogue, text)
+        if refusal:
+            self.connection.offer(refusal)
+            return
         before = set(self.dialogue.feeds)
         self.connection.offer(self.dialogue.hear(text, self._stage.clock.wall_ns()))
-        self._stage.subscribed(self.connection, self.dialogue.feeds - before)
+        self._stage.subscribed(self.connection, self.dialogue.feeds - before, self.dialogue.feeds)
 
     def beat(self) -> None:
         """Offer heartbeats."""
@@ -38,7 +44,7 @@ class MarketPart:
 class MarketStage:
     """One venue. Its markets run from their first subscription on, whoever comes and goes."""
 
-    def __init__(self, venue: Venue, options: SimulateOptions, clock: Clock, spawn: Spawn) -> None:
+    def __init__(self, venue: Venue, options: SimulateOptions, clock: Clock, spawn: Spawn, switch: FaultSwitch) -> None:
         self.exchange = venue.exchange
         self.clock = clock
         self.parts: list[MarketPart] = []
@@ -47,6 +53,9 @@ class MarketStage:
         self._venue = venue
         self._options = options
         self._spawn = spawn
+        self._switch = switch
+        self._moving = asyncio.Event()
+        self._moving.set()
         self._spoiler = Spoiler(options.faults, venue.exchange, spawn)
         self.floor = Floor(
             venue.exchange,
@@ -58,7 +67,7 @@ class MarketStage:
 
     def serves(self, host: str) -> bool:
         """Tell whether a host is this venue's."""
-        return host == self._venue.domain or host.endswith("." + self._venue.domain)
+        return any(host == domain or host.endswith("." + domain) for domain in self._venue.domains)
 
     def answer(self, request: Request, port: int) -> Reply | None:  # noqa: ARG002 - no venue here names its sockets
         """Answer a REST request; an order book lets the depth streams that wait for it begin."""
@@ -77,10 +86,25 @@ class MarketStage:
         self.parts.append(part)
         return part
 
-    def subscribed(self, connection: Connection, feeds: set[Feed]) -> None:
-        """Take note of new feeds of a connection: faults may be waiting for them."""
+    def subscribed(self, connection: Connection, feeds: set[Feed], kept: set[Feed]) -> None:
+        """Take note of new feeds of a connection, which keeps all of them in `kept`: faults may be waiting for them."""
         self.changed.set()
         self._spoiler.subscribed(connection, feeds)
+        self._spoiler.asked(feeds, kept)
+
+    def refusal(self, dialogue: Dialogue, text: str) -> list[Frame]:
+        """Return the error that a message meets, if it subscribes something and a fault is waiting for that."""
+        fault = self._switch.awaited(self.exchange, Fault.REFUSE, Fault.LIMIT)
+        if fault is None:
+            return []
+        frames = dialogue.refuse(text, Refusal.BUSY if fault.fault is Fault.LIMIT else Refusal.UNKNOWN)
+        if frames:
+            self._switch.met(fault)
+        return frames
+
+    def stand_still(self) -> None:
+        """Let the markets step no more; what is queued still leaves."""
+        self._moving.clear()
 
     def connections(self, feed: Feed) -> list[Connection]:
         """Return the connections that are subscribed to a feed."""
@@ -96,10 +120,11 @@ class MarketStage:
         while True:
             due_ns = max(due_ns + interval_ns, self.clock.monotonic_ns() - interval_ns)
             await asyncio.sleep(max(0.0, (due_ns - self.clock.monotonic_ns()) / 1e9))
-            self._tell(market.step())
+            await self._moving.wait()
+            now_ns = self.clock.wall_ns()
+            self._tell(market.step(now_ns), now_ns)
 
-    def _tell(self, step: Step) -> None:
-        now_ns = self.clock.wall_ns()
+    def _tell(self, step: Step, now_ns: int) -> None:
         for part in self.parts:
             frames = part.dialogue.tell(step, now_ns)
             if frames:

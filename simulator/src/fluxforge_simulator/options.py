@@ -7,6 +7,7 @@ from pathlib import Path
 from fluxforge_simulator.errors import OptionError
 
 _PORT_MAX = 65_535
+MALFORMED_PAYLOAD = b'{"e":"depthUpdate","E":17'
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +42,29 @@ class MalformedFrame:
     channel: str
     symbol: str
     after_s: float
-    payload: bytes = b'{"e":"depthUpdate","E":17'
+    payload: bytes = MALFORMED_PAYLOAD
+
+
+@dataclass(frozen=True, slots=True)
+class ForgottenFeed:
+    """A subscription that the venue forgets without a word, `after_s` after it was first made; a new one is kept."""
+
+    exchange: str
+    channel: str
+    symbol: str
+    after_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """What goes wrong on purpose. Subscriptions to `refused` unified symbols get the venue's own error."""
+    """What goes wrong on purpose. Subscriptions to `refused` unified symbols get the venue's own error.
+
+    `forgotten` is for made-up markets alone.
+    """
 
     refused: frozenset[str] = frozenset()
     malformed: tuple[MalformedFrame, ...] = ()
+    forgotten: tuple[ForgottenFeed, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,15 +7,18 @@ from typing import Self
 
 from fluxforge.adapters.system_clock import SystemClock
 from fluxforge.ports.clock import Clock
+from fluxforge_simulator.connection_fault import ConnectionFault
 from fluxforge_simulator.errors import OptionError
 from fluxforge_simulator.ledger import Ledger
 from fluxforge_simulator.load import run_load
+from fluxforge_simulator.market.market import Market
 from fluxforge_simulator.market_stage import MarketStage
 from fluxforge_simulator.options import LoadPlan, SimulateOptions, check
 from fluxforge_simulator.recording.catalog import DIALECTS, read_all, read_markets
 from fluxforge_simulator.recording.stage import RecordingStage
 from fluxforge_simulator.server import Server
 from fluxforge_simulator.stage import Stage
+from fluxforge_simulator.switch import FaultSwitch
 from fluxforge_simulator.venues.catalog import VENUES
 from fluxforge_simulator.venues.hostile import with_hostile
 
@@ -44,6 +47,7 @@ class Simulator:
         self._recordings: list[RecordingStage] = []
         self._markets: list[MarketStage] = []
         self.ledger = Ledger(None)
+        self._switch = FaultSwitch({}, self._spawn)
         if options.recordings:
             self._recordings = self._open_recordings()
         else:
@@ -54,6 +58,25 @@ class Simulator:
         """The port that is listened on."""
         return self._server.port
 
+    def inject(self, fault: ConnectionFault) -> int:
+        """Begin a fault of a made-up market's exchange; return the number of connections that it befalls now.
+
+        Raises:
+            OptionError: No such exchange here.
+        """
+        return self._switch.inject(fault)
+
+    def market(self, exchange: str, symbol: str) -> Market:
+        """Return a made-up market, opening it where needed."""
+        return self._stage(exchange).floor.market(symbol)
+
+    def stand_still(self, exchange: str) -> None:
+        """Let an exchange's made-up markets step no more: what clients hold can be compared with them."""
+        self._stage(exchange).stand_still()
+
+    def _stage(self, exchange: str) -> MarketStage:
+        return next(stage for stage in self._markets if stage.exchange == exchange)
+
     def _open_markets(self) -> list[MarketStage]:
         exchange = self._options.exchange
         if exchange is not None and exchange not in VENUES:
@@ -61,7 +84,8 @@ class Simulator:
         venues = [venue for venue in VENUES.values() if exchange in {None, venue.exchange}]
         if self._options.hostile_symbols:
             venues = [with_hostile(venue) for venue in venues]
-        return [MarketStage(venue, self._options, self._clock, self._spawn) for venue in venues]
+        self._switch = FaultSwitch({venue.exchange: venue.strange for venue in venues}, self._spawn)
+        return [MarketStage(venue, self._options, self._clock, self._spawn, self._switch) for venue in venues]
 
     def _open_recordings(self) -> list[RecordingStage]:
         options = self._options
@@ -89,7 +113,7 @@ class Simulator:
         """
         self.ledger = Ledger(self._options.ledger)
         stages: list[Stage] = [*self._recordings, *self._markets]
-        self._server = Server(stages, self.ledger, self._clock)
+        self._server = Server(stages, self.ledger, self._clock, self._switch)
         try:
             await self._server.start(self._options.host, self._options.port)
         except OptionError:
@@ -131,7 +155,7 @@ class Simulator:
         self.finished.set()
 
     async def _load(self, plan: LoadPlan) -> None:
-        stage = next((stage for stage in self._markets if stage.exchange.startswith("binance")), None)
+        stage = next((stage for stage in self._markets if stage.exchange in {"binance", "binanceus"}), None)
         if stage is None:
             raise OptionError("load", str(plan), "binance or binanceus among the markets", "neither of them")
         await run_load(plan, stage, self._clock, self.started)

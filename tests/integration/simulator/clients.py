@@ -16,6 +16,9 @@ import pytest
 from ccxt.async_support.base.ws.cache import ArrayCache
 from ccxt.async_support.base.ws.order_book import OrderBook
 
+from fluxforge_simulator import Simulator
+from fluxforge_simulator.market.ladder import Side
+
 SHARED_DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
 PINGS = (b'{"channel":"heartbeat"}', b'{"method":"pong"')
 _URL = re.compile(r"^(https?|wss?)://(.*)$")
@@ -97,7 +100,7 @@ async def _pump(tapped: Any, method: str, *arguments: Any) -> None:
     while True:
         try:
             await watch(*arguments)
-        except ccxt.pro.ExchangeError as error:
+        except ccxt.pro.BaseError as error:
             tapped.errors.append(error)
             await asyncio.sleep(0.05)
 
@@ -132,4 +135,18 @@ def heard(frames: dict[str, list[bytes]], *, ignored: tuple[bytes, ...] = ()) ->
         tuple(hashlib.sha256(frame).hexdigest() for frame in entry if not frame.startswith(ignored))
         for entry in frames.values()
         if entry
+    )
+
+
+def book_is_the_market_s(tapped: Any, simulator: Simulator, symbol: str, levels: int) -> bool:
+    """Whether a client holds what a made-up market is, to the last of so many levels; ask until it has heard all."""
+    market = simulator.market(tapped.id, symbol)
+    book = tapped.orderbooks.get(symbol, {})
+    return all(
+        [(float(price), float(size)) for price, size, *_ in book.get(name, [])[:levels]]
+        == [
+            (float(market.instrument.price(price)), float(market.instrument.quantity(lots)))
+            for price, lots in market.ladders[side].levels(levels)
+        ]
+        for name, side in (("bids", Side.BID), ("asks", Side.ASK))
     )

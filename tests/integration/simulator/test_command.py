@@ -91,7 +91,10 @@ def port_taken() -> socket.socket:
     [
         (["--recording", "nowhere.gz"], "nowhere.gz: expected a file that can be read"),
         (["--recording", __file__], "expected a cryptofeed v3 capture (.jsonl.zst) or a hftbacktest capture (.gz)"),
-        (["--exchange", "nasdaq"], "nasdaq: expected one of binance, binanceus, coinbase, kraken"),
+        (
+            ["--exchange", "nasdaq"],
+            "nasdaq: expected one of binanceusdm, binance, binanceus, bybit, coinbase, kraken, ",
+        ),
         (["--speed", "0"], "--speed 0.0: expected a number above 0, or max"),
         (["--speed", "fast"], "'fast': expected a number above 0, or max"),
         (["--speed", "max"], "--speed max: expected a --recording, which has an end"),

@@ -25,6 +25,9 @@ LIVELY = Pace(steps_per_s=50.0)
         ("binanceus", "BTC/USDT", "SOL/USD"),
         ("coinbase", "BTC/USD", "ETH/USD"),
         ("kraken", "BTC/USD", "SOL/USD"),
+        ("okx", "BTC/USDT", "SOL/USDT"),
+        ("bybit", "BTC/USDT", "SOL/USDT"),
+        ("binanceusdm", "BTC/USDT:USDT", "SOL/USDT:USDT"),
     ],
 )
 async def test_books_trades_and_tickers_reach_the_client_as_the_ledger_says(

@@ -5,24 +5,16 @@ import orjson
 import pytest
 
 from fluxforge_simulator.errors import OptionError
-from fluxforge_simulator.frame import Channel, Kind
+from fluxforge_simulator.frame import Channel, Frame, Kind
 from fluxforge_simulator.ledger import Ledger
 
 
 def test_a_line_says_what_was_sent(tmp_path: Path) -> None:
     path = tmp_path / "ledger.ndjson"
     ledger = Ledger(path)
-    ledger.enter(
-        conn=3,
-        exchange="binance",
-        kind=Kind.DATA,
-        payload=b"{}",
-        sent_ns=9,
-        channel=Channel.TRADES,
-        symbol="A/B",
-        key=(1,),
-    )
-    ledger.enter(conn=0, exchange="kraken", kind=Kind.REST, payload=b"", sent_ns=10)
+    frame = Frame(b"{}", Kind.DATA, Channel.TRADES, "A/B", (1,), fault="duplicate")
+    ledger.enter(frame, conn=3, exchange="binance", sent_ns=9)
+    ledger.enter(Frame(b"", Kind.REST), conn=0, exchange="kraken", sent_ns=10)
     ledger.close()
     first, second = (orjson.loads(line) for line in path.read_bytes().splitlines())
     assert first == {
@@ -36,15 +28,22 @@ def test_a_line_says_what_was_sent(tmp_path: Path) -> None:
         "bytes": 2,
         "sha256": hashlib.sha256(b"{}").hexdigest(),
         "sent_ns": 9,
+        "fault": "duplicate",
     }
-    assert (second["n"], second["channel"], second["symbol"], second["key"]) == (2, None, None, [])
+    assert (second["n"], second["channel"], second["symbol"], second["key"], second["fault"]) == (
+        2,
+        None,
+        None,
+        [],
+        None,
+    )
 
 
 def test_lines_reach_the_file_before_the_end_when_there_are_many(tmp_path: Path) -> None:
     path = tmp_path / "ledger.ndjson"
     ledger = Ledger(path)
     for number in range(2000):
-        ledger.enter(conn=1, exchange="binance", kind=Kind.DATA, payload=b"%d" % number, sent_ns=number)
+        ledger.enter(Frame(b"%d" % number, Kind.DATA), conn=1, exchange="binance", sent_ns=number)
     assert path.stat().st_size > 200_000
     ledger.close()
     assert len(path.read_bytes().splitlines()) == 2000
@@ -52,7 +51,7 @@ def test_lines_reach_the_file_before_the_end_when_there_are_many(tmp_path: Path)
 
 def test_without_a_path_it_counts_all_the_same() -> None:
     ledger = Ledger(None)
-    ledger.enter(conn=1, exchange="okx", kind=Kind.SKIPPED, payload=b"", sent_ns=0, channel="books", symbol="A/B")
+    ledger.enter(Frame(b"", Kind.SKIPPED, "books", "A/B"), conn=1, exchange="okx", sent_ns=0)
     ledger.close()
     assert ledger.counts == {("skipped", "books", "A/B"): 1}
 

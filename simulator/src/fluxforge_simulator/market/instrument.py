@@ -8,18 +8,23 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Instrument:
-    """One pair. A tick is `10 ** -price_decimals`, a lot `10 ** -quantity_decimals`."""
+    """One pair. A tick is `10 ** -price_decimals`, a lot `10 ** -quantity_decimals`.
+
+    `settle` is what a perpetual contract is settled in; None is spot.
+    """
 
     base: str
     quote: str
     start_price: float
     price_decimals: int
     quantity_decimals: int
+    settle: str | None = None
 
     @property
     def symbol(self) -> str:
         """The unified symbol."""
-        return f"{self.base}/{self.quote}"
+        pair = f"{self.base}/{self.quote}"
+        return pair if self.settle is None else f"{pair}:{self.settle}"
 
     def price(self, ticks: int) -> str:
         """Write a price with all its decimals."""
@@ -36,3 +41,8 @@ def fixed(units: int, decimals: int) -> str:
         return str(units)
     whole, part = divmod(units, 10**decimals)
     return f"{whole}.{part:0{decimals}d}"
+
+
+def plain(text: str) -> str:
+    """Write a decimal without trailing zeros."""
+    return text.rstrip("0").rstrip(".") if "." in text else text

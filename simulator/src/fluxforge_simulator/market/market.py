@@ -15,7 +15,7 @@ from fluxforge_simulator.market.instrument import Instrument
 from fluxforge_simulator.market.ladder import Ladder, Side
 from fluxforge_simulator.market.statistics import DayStatistics
 
-_TRADES_KEPT = 100
+_TRADES_KEPT = 1000
 _GAP_BPS = 0.3
 _FAIR_STEP_BPS = 0.25
 _LEAN_BPS = 1.5
@@ -35,12 +35,13 @@ _CHURN_DRIFTS_FROM = 4
 
 
 class Trade(NamedTuple):
-    """One print. `taker` is the side that took: a BID taker bought."""
+    """One print. `taker` is the side that took: a BID taker bought. `at_ns`: when, UTC; 0 without a clock."""
 
     trade_id: int
     price: int
     quantity: int
     taker: Side
+    at_ns: int = 0
 
 
 class Change(NamedTuple):
@@ -75,6 +76,7 @@ class Market:
         self.update_id = 0
         self.trade_id = 0
         self.recent: deque[Trade] = deque(maxlen=_TRADES_KEPT)
+        self._at_ns = 0
         self._trade_share = trade_share
         self._random = random.Random(seed)  # noqa: S311 - a market, not a secret
         self._churns = 0
@@ -99,8 +101,9 @@ class Market:
         """The price of the newest trade; there always is one."""
         return self.recent[-1].price
 
-    def step(self) -> Step:
-        """Trade, quote, and close the spread again."""
+    def step(self, at_ns: int = 0) -> Step:
+        """Trade, quote, and close the spread again; what is traded is traded at `at_ns`."""
+        self._at_ns = at_ns
         first, touch = self._begin()
         self._move_fair()
         trades = self._trade() if self._random.random() < self._trade_share else ()
@@ -181,7 +184,7 @@ class Market:
 
     def _print(self, taker: Side, price: int, quantity: int) -> Trade:
         self.trade_id += 1
-        trade = Trade(self.trade_id, price, quantity, taker)
+        trade = Trade(self.trade_id, price, quantity, taker, self._at_ns)
         self.recent.append(trade)
         self.statistics.take(price, quantity)
         return trade

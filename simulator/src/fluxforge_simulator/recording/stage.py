@@ -153,16 +153,8 @@ class RecordingStage:
         for part in takers:
             await part.play(frame, parcel)
         if not takers:
-            ledger.enter(
-                conn=0,
-                exchange=self.exchange,
-                kind=Kind.SKIPPED,
-                payload=frame.payload,
-                sent_ns=self._clock.wall_ns(),
-                channel=parcel.channel,
-                symbol=parcel.symbol,
-                key=parcel.key,
-            )
+            skipped = Frame(frame.payload, Kind.SKIPPED, parcel.channel, parcel.symbol, parcel.key)
+            ledger.enter(skipped, conn=0, exchange=self.exchange, sent_ns=self._clock.wall_ns())
 
     def _is_in_book(self, parcel: Parcel) -> bool:
         symbol = self.dialect.awaits_book(parcel.topic)

@@ -37,7 +37,17 @@ def depth_update(tail: bytes, now_ns: int) -> bytes:
     return b'{"e":"depthUpdate","E":%d%b' % (now_ns // 1_000_000, tail)
 
 
-def depth_snapshot(market: Market, limit: int) -> bytes:
+def depth_key(first: int, last: int) -> tuple[int, ...]:
+    """Return the ids in a depth update: `U` and `u`."""
+    return first, last
+
+
+def snapshot_key(market: Market) -> tuple[int, ...]:
+    """Return the id in the REST book."""
+    return (market.update_id,)
+
+
+def depth_snapshot(market: Market, limit: int, now_ns: int) -> bytes:  # noqa: ARG001 - this book bears no time
     """Encode the REST book."""
     bids, asks = (_levels(market.instrument, market.ladders[side].levels(limit)) for side in (Side.BID, Side.ASK))
     return f'{{"lastUpdateId":{market.update_id},"bids":[{bids}],"asks":[{asks}]}}'.encode()
@@ -61,7 +71,20 @@ def trade_event(instrument: Instrument, trade: Trade, now_ns: int) -> bytes:
     )
 
 
-def book_ticker(market: Market, update_id: int) -> bytes:
+def trade_reply(instrument: Instrument, trade: Trade) -> dict[str, object]:
+    """Return one trade as REST tells it."""
+    price, quantity = instrument.price(trade.price), instrument.quantity(trade.quantity)
+    return {
+        "id": trade.trade_id,
+        "price": _eight(price),
+        "qty": _eight(quantity),
+        "time": trade.at_ns // 1_000_000,
+        "isBuyerMaker": trade.taker is Side.ASK,
+        "isBestMatch": True,
+    }
+
+
+def book_ticker(market: Market, update_id: int, now_ns: int) -> bytes:  # noqa: ARG001 - the touch bears no time
     """Encode the touch."""
     instrument = market.instrument
     bid, bid_lots, ask, ask_lots = market.touch

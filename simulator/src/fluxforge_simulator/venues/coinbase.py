@@ -8,12 +8,14 @@ from dataclasses import dataclass
 import orjson
 
 from fluxforge_simulator.frame import Channel, Feed, Frame, Kind, Reply, Request
-from fluxforge_simulator.market.instrument import Instrument
+from fluxforge_simulator.market.instrument import Instrument, plain
 from fluxforge_simulator.market.ladder import Side
 from fluxforge_simulator.market.market import Change, Market, Step, Trade
 from fluxforge_simulator.venues.clock_text import iso
-from fluxforge_simulator.venues.venue import Floor
+from fluxforge_simulator.venues.coinbase_candles import Candle
+from fluxforge_simulator.venues.venue import Floor, Refusal
 
+_TRADES_IN_SNAPSHOT = 100
 _TICKER_BATCH_EVERY_NS = 5_000_000_000
 Event = dict[str, object]
 
@@ -31,11 +33,6 @@ def product_id(instrument: Instrument) -> str:
     return f"{instrument.base}-{instrument.quote}"
 
 
-def _plain(text: str) -> str:
-    """Write a decimal without trailing zeros, as this venue does."""
-    return text.rstrip("0").rstrip(".") if "." in text else text
-
-
 def level_updates(instrument: Instrument, changes: list[Change], now_ns: int) -> list[dict[str, str]]:
     """Describe levels; a quantity of 0 removes one."""
     event_time = iso(now_ns, 6)
@@ -43,8 +40,8 @@ def level_updates(instrument: Instrument, changes: list[Change], now_ns: int) ->
         {
             "side": _SIDES[side],
             "event_time": event_time,
-            "price_level": _plain(instrument.price(price)),
-            "new_quantity": _plain(instrument.quantity(quantity)),
+            "price_level": plain(instrument.price(price)),
+            "new_quantity": plain(instrument.quantity(quantity)),
         }
         for side, price, quantity in changes
     ]
@@ -55,8 +52,8 @@ def trade_entry(instrument: Instrument, trade: Trade, now_ns: int) -> dict[str, 
     return {
         "product_id": product_id(instrument),
         "trade_id": str(trade.trade_id),
-        "price": _plain(instrument.price(trade.price)),
-        "size": _plain(instrument.quantity(trade.quantity)),
+        "price": plain(instrument.price(trade.price)),
+        "size": plain(instrument.quantity(trade.quantity)),
         "time": iso(now_ns, 6),
         "side": "SELL" if trade.taker is Side.BID else "BUY",
     }
@@ -69,18 +66,23 @@ def ticker_entry(market: Market) -> dict[str, str]:
     return {
         "type": "ticker",
         "product_id": product_id(instrument),
-        "price": _plain(instrument.price(market.last_price)),
-        "volume_24_h": _plain(instrument.quantity(day.volume)),
-        "low_24_h": _plain(instrument.price(day.low)),
-        "high_24_h": _plain(instrument.price(day.high)),
-        "low_52_w": _plain(instrument.price(day.low // 2)),
-        "high_52_w": _plain(instrument.price(day.high * 2)),
+        "price": plain(instrument.price(market.last_price)),
+        "volume_24_h": plain(instrument.quantity(day.volume)),
+        "low_24_h": plain(instrument.price(day.low)),
+        "high_24_h": plain(instrument.price(day.high)),
+        "low_52_w": plain(instrument.price(day.low // 2)),
+        "high_52_w": plain(instrument.price(day.high * 2)),
         "price_percent_chg_24_h": f"{(market.last_price / day.open - 1) * 100:.14f}",
-        "best_bid": _plain(instrument.price(bid)),
-        "best_ask": _plain(instrument.price(ask)),
-        "best_bid_quantity": _plain(instrument.quantity(bid_lots)),
-        "best_ask_quantity": _plain(instrument.quantity(ask_lots)),
+        "best_bid": plain(instrument.price(bid)),
+        "best_ask": plain(instrument.price(ask)),
+        "best_bid_quantity": plain(instrument.quantity(bid_lots)),
+        "best_ask_quantity": plain(instrument.quantity(ask_lots)),
     }
+
+
+def _refusal(channel: str, symbol: str | None, reason: str) -> Frame:
+    error = {"type": "error", "message": "Failed to subscribe", "reason": reason}
+    return Frame(orjson.dumps(error), Kind.ACK, _CHANNELS.get(channel), symbol)
 
 
 class CoinbaseDialogue:
@@ -92,6 +94,7 @@ class CoinbaseDialogue:
         self._refused = refused
         self._symbols = {product_id(entry): symbol for symbol, entry in floor.instruments.items()}
         self._channels: dict[str, list[str]] = {}
+        self._candles: dict[str, Candle] = {}
         self._sequence = 0
         self._heartbeats = 0
         self._batch_due_ns = 0
@@ -107,26 +110,32 @@ class CoinbaseDialogue:
         for product in products:
             symbol = self._symbols.get(product)
             if symbol is None or symbol in self._refused:
-                error = {
-                    "type": "error",
-                    "message": "Failed to subscribe",
-                    "reason": f"{product} is not a valid product",
-                }
-                return [Frame(orjson.dumps(error), Kind.ACK, _CHANNELS.get(channel), symbol)]
+                return [_refusal(channel, symbol, f"{product} is not a valid product")]
         current = self._channels.setdefault(channel, [])
         if message["type"] == "unsubscribe":
             self._leave(channel, products)
             return [self._subscriptions(now_ns)]
-        fresh = [product for product in products if product not in current]
-        current += fresh
+        fresh = [product for product in products if not self._wants(channel, product)]
+        current += [product for product in fresh if product not in current]
         frames = [frame for product in fresh for frame in self._begin(channel, self._symbols[product], now_ns)]
         return [*frames, self._subscriptions(now_ns)]
+
+    def refuse(self, text: str, why: Refusal) -> list[Frame]:
+        """Answer subscribe with one error, whatever it asks for."""
+        message = orjson.loads(text)
+        if message["type"] != "subscribe":
+            return []
+        product = next(iter(message.get("product_ids", [])), "")
+        reason = "rate limit exceeded" if why is Refusal.BUSY else f"{product} is not a valid product"
+        return [_refusal(message["channel"], self._symbols.get(product), reason)]
 
     def _leave(self, channel: str, products: list[str]) -> None:
         self._channels[channel] = [product for product in self._channels[channel] if product not in products]
         if not self._channels[channel]:
             del self._channels[channel]
         for product in products:
+            if channel == "candles":
+                self._candles.pop(product, None)
             self.feeds.discard(Feed(_CHANNELS.get(channel, channel), self._symbols[product]))
 
     def _subscriptions(self, now_ns: int) -> Frame:
@@ -151,6 +160,10 @@ class CoinbaseDialogue:
 
     def _begin(self, channel: str, symbol: str, now_ns: int) -> list[Frame]:
         market = self._floor.market(symbol)
+        if channel == "candles":
+            product = product_id(market.instrument)
+            self._candles[product] = Candle(market.last_price, now_ns)
+            return [self._candle(product, now_ns, Kind.SNAPSHOT)]
         if channel not in _CHANNELS:
             return []
         feed = Feed(_CHANNELS[channel], symbol)
@@ -163,7 +176,7 @@ class CoinbaseDialogue:
             event: Event = {"type": "snapshot", "product_id": product_id(market.instrument), "updates": updates}
             return [self._frame("l2_data", [event], now_ns, Kind.SNAPSHOT, feed)]
         if channel == "market_trades":
-            return [self._trades(market, tuple(market.recent), now_ns, Kind.SNAPSHOT)]
+            return [self._trades(market, tuple(market.recent)[-_TRADES_IN_SNAPSHOT:], now_ns, Kind.SNAPSHOT)]
         event = {"type": "snapshot", "tickers": [ticker_entry(market)]}
         return [self._frame(channel, [event], now_ns, Kind.SNAPSHOT, feed)]
 
@@ -173,17 +186,26 @@ class CoinbaseDialogue:
         feed = Feed(Channel.TRADES, market.instrument.symbol)
         return self._frame("market_trades", [event], now_ns, kind, feed, tuple(trade.trade_id for trade in trades))
 
+    def _candle(self, product: str, now_ns: int, kind: Kind) -> Frame:
+        symbol = self._symbols[product]
+        entry = self._candles[product].entry(self._floor.instruments[symbol], product)
+        event: Event = {"type": "snapshot" if kind is Kind.SNAPSHOT else "update", "candles": [entry]}
+        return self._frame("candles", [event], now_ns, kind, Feed("candles", symbol))
+
     def snapshot_answered(self, symbol: str, now_ns: int) -> None:
         """Books are in-band here: nothing to do."""
 
     def _wants(self, channel: str, product: str) -> bool:
-        return product in self._channels.get(channel, ())
+        is_kept = channel not in _CHANNELS or Feed(_CHANNELS[channel], self._symbols[product]) in self.feeds
+        return is_kept and product in self._channels.get(channel, ())
 
     def tell(self, step: Step, now_ns: int) -> list[Frame]:
         """Encode the trades, the ticker after them, and the book update."""
         market = step.market
         product, symbol = product_id(market.instrument), market.instrument.symbol
         frames: list[Frame] = []
+        if product in self._candles:
+            self._candles[product].take(step.trades, now_ns)
         if step.trades and self._wants("market_trades", product):
             frames.append(self._trades(market, step.trades, now_ns, Kind.DATA))
         if step.trades and self._wants("ticker", product):
@@ -196,12 +218,14 @@ class CoinbaseDialogue:
         return frames
 
     def beat(self, now_ns: int) -> list[Frame]:
-        """Send heartbeats and the ticker batch to whoever subscribed them."""
+        """Send heartbeats, candles that changed and the ticker batch to whoever subscribed them."""
         frames: list[Frame] = []
         if "heartbeats" in self._channels:
             self._heartbeats += 1
             event: Event = {"current_time": iso(now_ns, 9), "heartbeat_counter": self._heartbeats}
             frames.append(self._frame("heartbeats", [event], now_ns, Kind.PING))
+        changed = [product for product, candle in self._candles.items() if candle.has_changed]
+        frames += [self._candle(product, now_ns, Kind.DATA) for product in changed]
         products = self._channels.get("ticker_batch", [])
         if products and now_ns >= self._batch_due_ns:
             self._batch_due_ns = now_ns + _TICKER_BATCH_EVERY_NS
@@ -218,8 +242,13 @@ class CoinbaseVenue:
     """Coinbase Advanced Trade."""
 
     exchange: str
-    domain: str
+    domains: tuple[str, ...]
     instruments: tuple[Instrument, ...]
+
+    @property
+    def strange(self) -> bytes:
+        """A frame that nobody expects."""
+        return b'{"channel":"l2_data","news":true,"events":[{"type":"update","product_id":"NO-SUCH","updates":[{}]}]}'
 
     def rest(self, request: Request, floor: Floor, now_ns: int) -> Reply | None:  # noqa: ARG002 - its lists do not move
         """Answer products, currencies and exchange rates."""
@@ -267,7 +296,7 @@ def _product(entry: Instrument) -> dict[str, object]:
 
 COINBASE = CoinbaseVenue(
     "coinbase",
-    "coinbase.com",
+    ("coinbase.com",),
     (
         Instrument("BTC", "USD", 65_000.0, 2, 8),
         Instrument("ETH", "USD", 3_200.0, 2, 8),

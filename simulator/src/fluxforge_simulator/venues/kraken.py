@@ -6,6 +6,7 @@ pushed out of the depth is not named: the client drops it. The checksum is the C
 
 import zlib
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
@@ -14,7 +15,8 @@ from fluxforge_simulator.market.instrument import Instrument
 from fluxforge_simulator.market.ladder import Side
 from fluxforge_simulator.market.market import Market, Step, Trade
 from fluxforge_simulator.venues.clock_text import iso
-from fluxforge_simulator.venues.venue import Floor
+from fluxforge_simulator.venues.depth_view import DepthView, Levels
+from fluxforge_simulator.venues.venue import Floor, Refusal
 
 _CHECKSUM_LEVELS = 10
 _DEPTHS = (10, 25, 100, 500, 1000)
@@ -22,8 +24,6 @@ _CHANNELS = {"book": Channel.ORDERBOOK, "trade": Channel.TRADES, "ticker": Chann
 _TRADES_IN_SNAPSHOT = 50
 _LETTERED = {"BTC": "XXBT", "ETH": "XETH", "XRP": "XXRP", "LTC": "XLTC", "USD": "ZUSD", "EUR": "ZEUR", "DOGE": "XXDG"}
 _OLD_NAMES = {"BTC": "XBT", "DOGE": "XDG"}
-
-Levels = list[tuple[int, int]]
 
 
 def checksum(asks: Levels, bids: Levels) -> int:
@@ -83,32 +83,35 @@ def ticker_message(market: Market, now_ns: int, *, is_snapshot: bool) -> bytes:
 
 
 class _BookView:
-    """The book that one client holds: the market's, cut at a depth."""
+    """The book that one client holds, in messages."""
 
     def __init__(self, market: Market, depth: int) -> None:
-        self._market = market
-        self._depth = depth
-        self._shown: dict[Side, dict[int, int]] = {}
+        self._view = DepthView(market, depth, is_cut_by_client=True)
 
     def snapshot(self, now_ns: int) -> bytes:
-        bids, asks = (self._market.ladders[side].levels(self._depth) for side in (Side.BID, Side.ASK))
-        self._shown = {Side.BID: dict(bids), Side.ASK: dict(asks)}
-        crc = checksum(asks, bids)
-        return book_message(self._market, bids, asks, crc, is_snapshot=True, now_ns=now_ns)
+        return self._message(self._view.show(), now_ns, is_snapshot=True)
 
     def update(self, now_ns: int) -> bytes | None:
         """Return what the client must change, None where its book has not changed."""
-        named: dict[Side, Levels] = {}
-        top: dict[Side, Levels] = {}
-        for side, ladder in self._market.ladders.items():
-            top[side], shown = ladder.levels(self._depth), self._shown[side]
-            gone = [(price, 0) for price in shown if price not in ladder]
-            named[side] = gone + [(price, lots) for price, lots in top[side] if shown.get(price) != lots]
-            self._shown[side] = dict(top[side])
-        if not (named[Side.BID] or named[Side.ASK]):
-            return None
+        changes = self._view.changes()
+        return None if changes is None else self._message(changes, now_ns, is_snapshot=False)
+
+    def _message(self, levels: dict[Side, Levels], now_ns: int, *, is_snapshot: bool) -> bytes:
+        market, top = self._view.market, self._view.top
         crc = checksum(top[Side.ASK], top[Side.BID])
-        return book_message(self._market, named[Side.BID], named[Side.ASK], crc, is_snapshot=False, now_ns=now_ns)
+        return book_message(market, levels[Side.BID], levels[Side.ASK], crc, is_snapshot=is_snapshot, now_ns=now_ns)
+
+
+def _refusal(message: dict[str, Any], symbol: str, why: Refusal) -> Frame:
+    answer: dict[str, object] = {
+        "error": "Exceeded msg rate" if why is Refusal.BUSY else f"Currency pair not supported {symbol}",
+        "method": message["method"],
+        "success": False,
+        "symbol": symbol,
+    }
+    if "req_id" in message:
+        answer["req_id"] = message["req_id"]
+    return Frame(orjson.dumps(answer), Kind.ACK, _CHANNELS.get(message["params"]["channel"]), symbol)
 
 
 class KrakenDialogue:
@@ -138,9 +141,7 @@ class KrakenDialogue:
         parameters = message["params"]
         for symbol in parameters.get("symbol", []):
             if symbol not in self._floor.instruments or symbol in self._refused:
-                error = f"Currency pair not supported {symbol}"
-                answer = {"error": error, "method": method, **echo, "success": False, "symbol": symbol, **times}
-                frames.append(Frame(orjson.dumps(answer), Kind.ACK, _CHANNELS.get(parameters["channel"]), symbol))
+                frames.append(_refusal(message, symbol, Refusal.UNKNOWN))
                 continue
             result = {name: value for name, value in parameters.items() if name != "symbol"} | {"symbol": symbol}
             answer = {"method": method, "result": result, "success": True, **times, **echo}
@@ -150,6 +151,13 @@ class KrakenDialogue:
             else:
                 self.feeds.discard(Feed(_CHANNELS[parameters["channel"]], symbol))
         return frames
+
+    def refuse(self, text: str, why: Refusal) -> list[Frame]:
+        """Answer subscribe with an error for each symbol."""
+        message = orjson.loads(text)
+        if message["method"] != "subscribe":
+            return []
+        return [_refusal(message, symbol, why) for symbol in message["params"].get("symbol", [])]
 
     def _begin(self, parameters: dict[str, object], symbol: str, now_ns: int) -> list[Frame]:
         name = str(parameters["channel"])
@@ -208,8 +216,13 @@ class KrakenVenue:
     """Kraken spot."""
 
     exchange: str
-    domain: str
+    domains: tuple[str, ...]
     instruments: tuple[Instrument, ...]
+
+    @property
+    def strange(self) -> bytes:
+        """A frame that nobody expects."""
+        return b'{"channel":"book","type":"update","data":[{"symbol":"NO/SUCH","news":true}]}'
 
     def rest(self, request: Request, floor: Floor, now_ns: int) -> Reply | None:  # noqa: ARG002 - its lists do not move
         """Answer Assets, AssetPairs, Time and SystemStatus."""
@@ -270,7 +283,7 @@ def _pair(entry: Instrument) -> tuple[str, dict[str, object]]:
 
 KRAKEN = KrakenVenue(
     "kraken",
-    "kraken.com",
+    ("kraken.com",),
     (
         Instrument("BTC", "USD", 65_000.0, 1, 8),
         Instrument("ETH", "USD", 3_200.0, 2, 8),

@@ -5,6 +5,7 @@ Adding a venue is one module that fills `Venue` and `Dialogue`, and one line in 
 """
 
 from collections.abc import Callable, Iterable
+from enum import StrEnum
 from typing import Protocol
 
 from fluxforge_simulator.frame import Feed, Frame, Reply, Request
@@ -42,6 +43,15 @@ class Floor:
         return market
 
 
+class Refusal(StrEnum):
+    """Why a venue refuses a subscription."""
+
+    UNKNOWN = "unknown"
+    """What is asked for is not there."""
+    BUSY = "busy"
+    """The client asks too often."""
+
+
 class Dialogue(Protocol):
     """One client's conversation with a venue, on one connection."""
 
@@ -53,6 +63,10 @@ class Dialogue(Protocol):
 
     def hear(self, text: str, now_ns: int) -> list[Frame]:
         """Answer one client message; subscriptions made by it are in `feeds` afterwards."""
+        ...
+
+    def refuse(self, text: str, why: Refusal) -> list[Frame]:
+        """Answer a subscription with the venue's error, subscribing nothing; empty for any other message."""
         ...
 
     def tell(self, step: Step, now_ns: int) -> list[Frame]:
@@ -77,8 +91,13 @@ class Venue(Protocol):
         ...
 
     @property
-    def domain(self) -> str:
+    def domains(self) -> tuple[str, ...]:
         """What the names of its hosts end in."""
+        ...
+
+    @property
+    def strange(self) -> bytes:
+        """A frame of a market that is not listed, without the fields that were promised."""
         ...
 
     @property

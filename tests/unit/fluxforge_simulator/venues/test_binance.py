@@ -114,7 +114,7 @@ def test_feeds_come_and_go() -> None:
     assert dialogue.feeds == set()
 
 
-@pytest.mark.parametrize(("path", "count"), [("/api/v3/exchangeInfo", 10), ("/fapi/v1/exchangeInfo", 0)])
+@pytest.mark.parametrize(("path", "count"), [("/api/v3/exchangeInfo", 20), ("/fapi/v1/exchangeInfo", 0)])
 def test_markets_are_listed_for_spot_alone(path: str, count: int) -> None:
     reply = BINANCE.rest(Request("GET", "api.binance.com", path, {}), floor(), NOW_NS)
     assert reply is not None

@@ -4,6 +4,7 @@ import orjson
 
 from fluxforge_simulator.frame import Channel, Feed, Frame, Kind
 from fluxforge_simulator.market.ladder import Side
+from fluxforge_simulator.market.market import Step, Trade
 from fluxforge_simulator.venues.coinbase import COINBASE, CoinbaseDialogue
 from fluxforge_simulator.venues.venue import Floor
 
@@ -96,3 +97,35 @@ def test_after_unsubscribing_nothing_more_is_told() -> None:
     assert orjson.loads(ack.payload)["events"] == [{"subscriptions": {}}]
     assert dialogue.tell(place.market("BTC/USD").step(), NOW_NS) == []
     assert dialogue.feeds == set()
+
+
+def test_a_candle_is_of_the_trades_since_it_was_subscribed() -> None:
+    place = floor()
+    dialogue = CoinbaseDialogue(place, frozenset())
+    (snapshot, _) = subscribe(dialogue, "candles", "BTC-USD")
+    (first,) = orjson.loads(snapshot.payload)["events"][0]["candles"]
+    assert (first["start"], float(first["volume"])) == (str(NOW_NS // 10**9 // 300 * 300), 0.0)
+    assert dialogue.beat(NOW_NS) == []
+    market = place.market("BTC/USD")
+    trades = [trade for _ in range(50) for step in [market.step()] for trade in told(dialogue, step)]
+    (frame,) = dialogue.beat(NOW_NS)
+    (candle,) = orjson.loads(frame.payload)["events"][0]["candles"]
+    prices = [trade.price / 100 for trade in trades]
+    assert float(candle["close"]) == prices[-1]
+    assert (float(candle["high"]), float(candle["low"])) == (
+        max(float(first["open"]), *prices),
+        min(float(first["open"]), *prices),
+    )
+    assert float(candle["volume"]) == sum(trade.quantity for trade in trades) / 10**8
+    later_ns = NOW_NS + 300 * 10**9
+    while not dialogue.tell(market.step(), later_ns) and not (frames := dialogue.beat(later_ns)):
+        pass
+    (next_candle,) = orjson.loads(frames[0].payload)["events"][0]["candles"]
+    assert int(next_candle["start"]) == int(candle["start"]) + 300
+    subscribe(dialogue, "candles", "BTC-USD", type="unsubscribe")
+    assert dialogue.beat(later_ns) == []
+
+
+def told(dialogue: CoinbaseDialogue, step: Step) -> tuple[Trade, ...]:
+    assert dialogue.tell(step, NOW_NS) == []
+    return step.trades
