@@ -4,6 +4,7 @@ import sys
 import time
 from pathlib import Path
 
+from fluxforge.domain.lane import Lane
 from fluxforge.runtime import logs
 from fluxforge.runtime.lifecycle import Shutdown, run
 from fluxforge.runtime.settings import load
@@ -33,7 +34,7 @@ def main(config: str, exchange: str, start_ns: str, speed: str = "1") -> int:
     clock = OffsetClock(int(start_ns), int(speed))
 
     async def body(shutdown: Shutdown) -> None:
-        await collect(settings, exchange, "0of1", clock, shutdown)
+        await collect(settings, Lane("ccxt", exchange, "0of1"), clock, shutdown)
 
     return run("collector", body, parent_pipe=True)
 

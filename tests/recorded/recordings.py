@@ -55,9 +55,18 @@ class BinanceRecording:
 
 def received(name: str) -> Iterator[dict[str, Any]]:
     """Yield the frames of a `.jsonl.zst` recording that came from the exchange, parsed."""
+    yield from map(orjson.loads, _texts(name, "recv"))
+
+
+def replied(name: str) -> Iterator[bytes]:
+    """Yield the REST replies of a `.jsonl.zst` recording."""
+    yield from (text.encode() for text in _texts(name, "http"))
+
+
+def _texts(name: str, kind: str) -> Iterator[str]:
     reader = zstandard.ZstdDecompressor().stream_reader(recording(name).open("rb"))
     with reader:
         for line in reader.read().splitlines():
             entry = orjson.loads(line)
-            if entry["t"] == "recv" and "data" in entry:
-                yield orjson.loads(entry["data"])
+            if entry["t"] == kind and "data" in entry:
+                yield entry["data"]

@@ -20,6 +20,8 @@ from fluxforge.adapters.embedded_nats import EmbeddedNats
 from fluxforge.adapters.jetstream import BusOptions, JetStreamBus, connect
 from fluxforge.adapters.jetstream.provision import provision
 from fluxforge.adapters.system_clock import SystemClock
+from fluxforge.domain.block import Block
+from fluxforge.domain.instrument import symbol_id
 from fluxforge.domain.lane import Lane
 from fluxforge.domain.status import CollectorStatus, status_from_json
 from fluxforge.runtime import logs
@@ -31,7 +33,15 @@ from tests.unit.fluxforge_collector.made import Line, lines_of
 
 PATIENCE_S = 90.0
 LIVELY = Pace(steps_per_s=40.0)
-QUOTES = {"binance": "USDT", "binanceus": "USDT", "coinbase": "USD", "kraken": "USD"}
+QUOTES = {
+    "binance": "USDT",
+    "binanceus": "USDT",
+    "binanceusdm": "USDT:USDT",
+    "bybit": "USDT",
+    "coinbase": "USD",
+    "kraken": "USD",
+    "okx": "USDT",
+}
 
 
 def markets(exchange: str, *bases: str) -> list[str]:
@@ -51,31 +61,35 @@ class Rig:
     data: Path
     lanes: set[Lane] = field(default_factory=set)
 
-    def configure(self, exchange: str, port: int, channels: dict[str, Any], **sections: Any) -> Path:
+    def configure(
+        self, exchange: str, port: int, channels: dict[str, Any], *, source: str = "ccxt", **sections: Any
+    ) -> Path:
         path = self.data / "config.json"
+        venue = {"via": f"127.0.0.1:{port}", "channels": channels}
         tree = {
             "nats": {"servers": [self.server.url]},
             "storage": {"scratch_dir": str(self.data)},
             "telemetry": {"port": 0},
-            "ccxt": {"exchanges": {exchange: {"via": f"127.0.0.1:{port}", "channels": channels}}},
+            source: {"exchanges": {exchange: venue}} if source == "ccxt" else venue,
         }
         path.write_bytes(orjson.dumps(tree | sections))
         return path
 
     @asynccontextmanager
     async def collector(
-        self, exchange: str, port: int, channels: dict[str, Any], **sections: Any
+        self, exchange: str, port: int, channels: dict[str, Any], *, source: str = "ccxt", **sections: Any
     ) -> AsyncIterator["Running"]:
         """Run a collector in this process, on a lane whose stream is opened for it."""
-        config = self.configure(exchange, port, channels, **sections)
-        running = Running(self, Lane("ccxt", exchange, "0of1"), self.data / "collector.log")
+        config = self.configure(exchange, port, channels, source=source, **sections)
+        running = Running(self, Lane(source, exchange, "0of1"), self.data / "collector.log")
         shutdown = Shutdown()
         output = io.StringIO()
         with running.log_path.open("a") as log, redirect_stderr(log), redirect_stdout(output):
             logs.configure("collector", level="INFO", log_format="json")
             try:
                 async with asyncio.TaskGroup() as tasks:
-                    collecting = tasks.create_task(collect(load(config), exchange, "0of1", SystemClock(), shutdown))
+                    work = collect(load(config), running.lane, SystemClock(), shutdown)
+                    collecting = tasks.create_task(work)
                     running.ended = collecting.done
 
                     async def stop() -> bytes:
@@ -134,18 +148,23 @@ class Rig:
 
     async def lines(self, lane: Lane) -> list[Line]:
         """Return every record of a lane, having checked that blocks are chained and times rise strictly."""
-        info = await self.bus.streams.info(lane, 1)
-        assert info is not None
-        reader = self.bus.reader(lane, 1, from_seq=1)
-        blocks = []
-        while len(blocks) < info.last_seq:
-            blocks += [stored.block for stored in await reader.fetch(blocks_max=100, wait_s=5)]
-        await reader.close()
-        assert [block.after for block in blocks] == [None, *(block.id for block in blocks)][: len(blocks)]
+        blocks = await self.blocks(lane)
         lines = lines_of(blocks)
+        assert [block.after for block in blocks] == [None, *(block.id for block in blocks)][: len(blocks)]
         assert sum(block.records for block in blocks) == len(lines)
         assert all(later.capture_ns > earlier.capture_ns for earlier, later in pairwise(lines))
         return lines
+
+    async def blocks(self, lane: Lane) -> list[Block]:
+        """Return what a lane holds."""
+        info = await self.bus.streams.info(lane, 1)
+        assert info is not None
+        reader = self.bus.reader(lane, 1, from_seq=1)
+        blocks: list[Block] = []
+        while len(blocks) < info.last_seq:
+            blocks += [stored.block for stored in await reader.fetch(blocks_max=100, wait_s=5)]
+        await reader.close()
+        return blocks
 
 
 @dataclass
@@ -216,5 +235,5 @@ def sent(ledger: Path, kind: str = "data") -> dict[tuple[str, str], list[Any]]:
     for text in ledger.read_bytes().splitlines():
         frame = orjson.loads(text)
         if frame["kind"] == kind and frame["symbol"]:
-            frames[frame["channel"], frame["symbol"].replace("/", "-")].append(frame["key"])
+            frames[frame["channel"], symbol_id(frame["symbol"])].append(frame["key"])
     return frames

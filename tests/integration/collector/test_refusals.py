@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 
 from fluxforge.adapters.system_clock import SystemClock
 from fluxforge.domain.errors import UsageError
+from fluxforge.domain.lane import Lane
 from fluxforge.runtime.lifecycle import Shutdown
 from fluxforge.runtime.probe import NoAnswerError, ask
 from fluxforge.runtime.settings import load
@@ -30,7 +31,7 @@ async def refusal_of(config: Path, exchange: str) -> str:
     """Return the message of what ends a collector with exit code 2."""
     with pytest.RaisesGroup(UsageError, allow_unwrapped=True, flatten_subgroups=True) as caught:
         async with asyncio.timeout(PATIENCE_S):
-            await collect(load(config), exchange, "0of1", SystemClock(), Shutdown())
+            await collect(load(config), Lane("ccxt", exchange, "0of1"), SystemClock(), Shutdown())
     error: Exception = caught.value
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
@@ -102,7 +103,7 @@ async def test_an_exchange_that_does_not_answer_is_asked_again_until_it_is_told_
     shutdown = Shutdown()
     with capture_logs() as lines:
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(collect(load(config), "binance", "0of1", SystemClock(), shutdown))
+            tasks.create_task(collect(load(config), Lane("ccxt", "binance", "0of1"), SystemClock(), shutdown))
             await until(lambda: len(lines) > 1)
             shutdown.request()
     assert {line["event"] for line in lines} == {"markets.load_failed"}
@@ -114,7 +115,7 @@ async def test_a_collector_without_its_exchange_says_so_and_that_the_bus_is_ther
         config = rig.configure("binance", port, {"watchTrades": ["BTC/USDT"]}, telemetry={"port": asked})
         shutdown = Shutdown()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(collect(load(config), "binance", "0of1", SystemClock(), shutdown))
+            tasks.create_task(collect(load(config), Lane("ccxt", "binance", "0of1"), SystemClock(), shutdown))
             page = ""
             async with asyncio.timeout(PATIENCE_S):
                 while not {"fluxforge_bus_connected 1.0", "fluxforge_collector_market_load_failures_total"} <= words(

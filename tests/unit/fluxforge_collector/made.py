@@ -23,7 +23,6 @@ from fluxforge_collector.settings import (
     CollectorSettings,
     Limits,
     SpoolSettings,
-    VenueSettings,
 )
 from fluxforge_collector.source import Sink
 
@@ -43,6 +42,8 @@ class Line:
     capture_ns: int
     boot: str
     data: Any
+    conn: int
+    backfill: bool = False
 
     @property
     def event(self) -> str | None:
@@ -66,6 +67,8 @@ def lines_of(blocks: Sequence[Block]) -> list[Line]:
                     envelope.capture_ns,
                     envelope.boot,
                     orjson.loads(read_data(text)),
+                    envelope.conn,
+                    envelope.source_kind == "backfill",
                 )
             )
     return lines
@@ -122,7 +125,6 @@ def collector_settings(tmp_path: Path, **limits: Any) -> CollectorSettings:
         lane=LANE,
         shard=0,
         shards=1,
-        venue=VenueSettings("binance", 50, {}),
         limits=Limits(**{"linger_s": 0.001, **limits}),
         spool=SpoolSettings(tmp_path / "spool", 10_000_000),
     )

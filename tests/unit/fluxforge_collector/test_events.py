@@ -55,8 +55,8 @@ def test_dropped_records_are_an_error_and_a_lost_connection_a_warning() -> None:
 def test_the_lanes_counts_are_read_when_somebody_scrapes() -> None:
     events, registry = made()
     feeds = (
-        FeedStatus("orderbook", "BTC-USDT", 7, 1.0, 3, sound=True),
-        FeedStatus("orderbook", "ETH-USDT", 5, 1.0, 9, sound=False),
+        FeedStatus("orderbook", "BTC-USDT", 7, 1.0, 3, sound=True, hole_ns=2 * SECOND_NS),
+        FeedStatus("orderbook", "ETH-USDT", 5, 1.0, 9, sound=False, hole_ns=SECOND_NS // 2),
         FeedStatus("trades", "BTC-USDT", 2, 1.0, None, sound=True),
     )
     status = CollectorStatus(
@@ -79,6 +79,9 @@ def test_the_lanes_counts_are_read_when_somebody_scrapes() -> None:
     assert sample("fluxforge_collector_open_connections") == 2
     assert sample("fluxforge_collector_records_total", {"channel": "orderbook"}) == 12
     assert sample("fluxforge_collector_unsound_feeds", {"channel": "orderbook"}) == 1
+    assert sample("fluxforge_collector_feeds", {"channel": "orderbook"}) == 2
+    assert sample("fluxforge_collector_hole_seconds_total", {"channel": "orderbook"}) == 2.5
+    assert sample("fluxforge_collector_hole_seconds_total", {"channel": "trades"}) == 0
     assert sample("fluxforge_collector_capture_lag_seconds", {"channel": "orderbook"}) == 0.009
     assert sample("fluxforge_collector_capture_lag_seconds", {"channel": "trades"}) is None
 

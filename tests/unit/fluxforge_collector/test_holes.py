@@ -52,3 +52,18 @@ def test_nothing_is_due_once_every_hole_is_closed() -> None:
     holes.close(TRADES, at_ns=200)
     assert holes.due_ns == NEVER_NS
     assert holes.repeats(10 * REPEAT_NS) == []
+
+
+def test_the_time_in_holes_counts_once_however_many_hold_a_feed() -> None:
+    holes = opened()
+    assert (holes.spent_ns(BOOK, 150), holes.spent_ns(TRADES, 150)) == (50, 50)
+    holes.open(Event.DISCONNECTED, [BOOK], reason=None, from_ns=150, at_ns=150)
+    holes.close(BOOK, at_ns=200)
+    holes.close(BOOK, at_ns=300)
+    assert (holes.spent_ns(BOOK, 1000), holes.spent_ns(TRADES, 1000)) == (100, 900)
+    holes.open(Event.STALLED, [BOOK], reason=None, from_ns=1000, at_ns=1500)
+    assert holes.spent_ns(BOOK, 1500) == 100 + 500
+    holes.open(Event.GAP, [BOOK], reason=None, from_ns=1600, at_ns=1600)
+    holes.close(BOOK, at_ns=1700)
+    assert holes.spent_ns(BOOK, 5000) == 100 + 700
+    assert holes.spent_ns(FeedKey("ticker", "BTC-USDT"), 5000) == 0

@@ -78,6 +78,19 @@ def test_a_disconnect_opens_a_hole_that_the_next_record_closes() -> None:
     assert (resynced.event, resynced.hole, resynced.from_ns) == (Event.RESYNCED, f"{BOOT}:2", disconnected.from_ns)
 
 
+def test_what_is_told_late_is_marked_and_makes_no_feed_sound() -> None:
+    desk = Desk()
+    desk.record(desk.trades, b'[{"price":1}]')
+    desk.writer.note(Event.DISCONNECTED, [desk.trades])
+    desk.writer.record(desk.trades, b'[{"price":2}]', exchange_ms=9, at_ns=desk.writer.now(), conn=2, backfill=True)
+    assert desk.trades.unsound
+    assert (desk.trades.last_data, desk.trades.last_ms) == (b'[{"price":1}]', 5)
+    desk.record(desk.trades)
+    assert events_of(desk) == ["trades 1", "disconnected", "trades 2", "recovered", "trades 3"]
+    marked = [b'"source_kind":"backfill"' in line for block in desk.taken for line in block.payload.splitlines()]
+    assert marked == [False, False, True, False, False]
+
+
 def test_events_that_leave_feeds_sound_open_no_hole() -> None:
     desk = Desk()
     desk.writer.note(Event.SUBSCRIBED, [desk.book, desk.trades])
@@ -213,3 +226,60 @@ def test_every_control_record_names_the_markets_whose_id_is_another_and_no_other
     for control in controls:
         names_book = BOOK_KEY in control.concerned()
         assert control.markets == ({"BTC-USDT": "BTC/USDT"} if names_book else None)
+
+
+ETH = Feed("ccxt", "binance", "orderbook", "ETH/USDT")
+ETH_KEY = FeedKey("orderbook", "ETH-USDT")
+
+
+def test_a_feed_that_is_added_is_unsound_until_its_first_record_and_nothing_is_said_of_the_others() -> None:
+    desk = Desk()
+    desk.writer.start(None)
+    desk.record()
+    (eth,) = desk.writer.add([ETH], "wanted")
+    assert eth.unsound
+    desk.record()
+    desk.record(eth)
+    assert events_of(desk)[3:] == ["started", "orderbook 2", "resynced", "orderbook 1"]
+    started, resynced = desk.controls[2:]
+    assert (started.scope, started.reason, started.after) == (ETH_KEY, "wanted", None)
+    assert (resynced.scope, resynced.hole) == (ETH_KEY, started.hole)
+    assert desk.writer.feed(ETH) is eth in desk.writer.feeds
+
+
+def test_a_feed_that_is_removed_is_named_and_its_holes_are_told_no_more() -> None:
+    desk = Desk()
+    desk.writer.start(None)
+    desk.record()
+    desk.writer.remove([desk.trades], "not wanted")
+    stopped = desk.controls[-1]
+    assert (stopped.event, stopped.concerned(), stopped.reason) == (Event.STOPPED, (TRADES_KEY,), "not wanted")
+    assert not stopped.ends_boot
+    desk.record(pass_ns=2 * REPEAT_NS)
+    assert [control for control in desk.controls if control.repeat] == []
+    desk.writer.stop("shutdown")
+    assert desk.controls[-1].concerned() == (BOOK_KEY,)
+    assert desk.controls[-1].ends_boot
+
+
+def test_a_feed_that_comes_back_goes_on_counting_and_what_it_dropped_stays_counted() -> None:
+    desk = Desk()
+    desk.writer.start(None)
+    desk.record(desk.trades)
+    desk.writer.remove([desk.trades], "not wanted")
+    captured = desk.writer.captured
+    (trades,) = desk.writer.add([desk.feeds[-1]], "wanted again")
+    desk.record(trades)
+    assert trades is desk.trades
+    assert [line.seq for line in desk.lines() if line.channel == "trades"] == [1, 2]
+    assert desk.writer.captured == captured + 3  # started, recovered and the record
+
+
+def test_drops_of_a_feed_are_named_before_it_goes() -> None:
+    desk = Desk(limits=Limits(waiting_records_max=1))
+    desk.writer.start(None)
+    for _ in range(5):
+        desk.record(desk.trades)
+    assert desk.trades.dropped
+    desk.writer.remove([desk.trades], "not wanted")
+    assert [control.event for control in desk.controls[-2:]] == [Event.DROPPED, Event.STOPPED]

@@ -92,6 +92,12 @@ class BlockBuffer:
         """Whether a block is full already."""
         return bool(self._closed)
 
+    @property
+    def is_half_full(self) -> bool:
+        """Whether half of either limit is reached."""
+        limits = self._limits
+        return 2 * self.records > limits.waiting_records_max or 2 * self.size_bytes > limits.waiting_bytes_max
+
     def held(self) -> list[Block]:
         """Return everything held as blocks, oldest first, and go on holding it."""
         self.close_open()

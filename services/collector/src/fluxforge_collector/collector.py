@@ -7,6 +7,7 @@ is stored on the bus or stands in the spool.
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from fluxforge.domain.control import After
@@ -21,10 +22,11 @@ from fluxforge_collector.blocks import BlockBuffer
 from fluxforge_collector.ccxt_source.unify import last_price
 from fluxforge_collector.events import CollectorEvents
 from fluxforge_collector.join import Joined, join
+from fluxforge_collector.lane_feed import LaneFeed
 from fluxforge_collector.lane_lease import LaneLease
 from fluxforge_collector.lane_link import LaneLink
 from fluxforge_collector.lane_log import LaneLog
-from fluxforge_collector.lane_writer import LaneFeed, LaneWriter
+from fluxforge_collector.lane_writer import LaneWriter
 from fluxforge_collector.outbox import Outbox
 from fluxforge_collector.settings import CollectorSettings
 from fluxforge_collector.source import Source
@@ -85,7 +87,7 @@ class Collector:
             self._holds_lane = True
             try:
                 async with asyncio.TaskGroup() as tasks:
-                    keeping = tasks.create_task(shutdown.watched(lease.keep()))
+                    keeping = tasks.create_task(shutdown.watched(lease.keep))
                     await self._work(berth, shutdown)
                     keeping.cancel()
             finally:
@@ -169,10 +171,10 @@ class Collector:
         writer, outbox = self._writer, self._outbox
         if writer is None or outbox is None:
             return idle_status(self._settings, self._boot, self._clock.wall_ns(), held=self._holds_lane)
-        unstored, spooled = outbox.unstored, outbox.spooled
+        at_ns, unstored, spooled = self._clock.wall_ns(), outbox.unstored, outbox.spooled
         return CollectorStatus(
             lane=str(self._settings.lane),
-            at_ns=self._clock.wall_ns(),
+            at_ns=at_ns,
             ready=True,
             captured=writer.captured,
             # What an earlier boot left in the spool is unstored, too, but was not captured by this one.
@@ -181,7 +183,7 @@ class Collector:
             spooled=spooled,
             dropped=writer.dropped,
             connections=self._source.connections,
-            feeds=tuple(_feed_status(feed) for feed in writer.feeds),
+            feeds=tuple(_feed_status(feed, writer.spent_ns(feed, at_ns)) for feed in writer.feeds),
             boot=self._boot,
             held=self._holds_lane,
             began_ns=self._began_ns,
@@ -205,11 +207,11 @@ class Collector:
 
     async def _capture(self, writer: LaneWriter, link: LaneLink, outbox: Outbox, shutdown: Shutdown) -> None:
         async with asyncio.TaskGroup() as tasks:
-            sending = tasks.create_task(shutdown.watched(outbox.run()))
-            failed = shutdown.watched(self._bus.failed())
-            following = shutdown.watched(link.run())
+            sending = tasks.create_task(shutdown.watched(outbox.run))
+            failed = shutdown.watched(self._bus.failed)
+            following = shutdown.watched(link.run)
             beside = [tasks.create_task(each) for each in (self._announce(writer), failed, following)]
-            capturing = tasks.create_task(shutdown.watched(self._source.run(writer)))
+            capturing = tasks.create_task(shutdown.watched(partial(self._source.run, writer)))
             try:
                 await shutdown.wait()
             finally:
@@ -247,7 +249,7 @@ def idle_status(settings: CollectorSettings, boot: str, at_ns: int, *, held: boo
     )
 
 
-def _feed_status(feed: LaneFeed) -> FeedStatus:
+def _feed_status(feed: LaneFeed, hole_ns: int) -> FeedStatus:
     lag_ms = None if feed.last_ms is None else feed.last_ns // _NS_PER_MS - feed.last_ms
     return FeedStatus(
         channel=feed.key.channel,
@@ -257,6 +259,7 @@ def _feed_status(feed: LaneFeed) -> FeedStatus:
         lag_ms=lag_ms,
         sound=not feed.unsound,
         last_ns=feed.last_ns,
+        hole_ns=hole_ns,
     )
 
 

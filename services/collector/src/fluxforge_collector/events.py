@@ -4,15 +4,15 @@ What happens per record is counted in plain integers by the lane and read when s
 is taken.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from fluxforge.domain.block import Block
-from fluxforge.domain.control import Control, Event
-from fluxforge.domain.errors import LaneMovedError, TransientError
+from fluxforge.domain.control import Control, Event, FeedKey
+from fluxforge.domain.errors import FluxForgeError, LaneMovedError, TransientError
 from fluxforge.domain.status import CollectorStatus
 from fluxforge.ports.clock import Clock
 from fluxforge.runtime.metrics import ErrorCount, Guarded
@@ -114,9 +114,50 @@ class CollectorEvents:
         self._errors.add(error)
         self._log.warning("markets.load_failed", error=f"{type(error).__name__}: {error}", retry_s=round(retry_s, 1))
 
+    def connection_failed(self, error: Exception, *, retry_s: float) -> None:
+        """A connection of the exchange could not be made or was lost; it is made anew."""
+        self._log.warning("connection.failed", error=f"{type(error).__name__}: {error}", retry_s=round(retry_s, 1))
+
     def markets_left_out(self, refused: Mapping[str, str]) -> None:
         """Markets that a list of all would bring cannot be stored; everything else is captured."""
         self._log.warning("markets.left_out", markets=dict(refused))
+
+    def backfilled(self, feed: FeedKey, *, items: int, is_whole: bool) -> None:
+        """What a hole lacks was fetched by REST; all of it, or what the venue still had."""
+        self._log.info("feed.backfilled", channel=feed.channel, symbol=feed.symbol, items=items, whole=is_whole)
+
+    def backfill_failed(self, feed: FeedKey, reason: str) -> None:
+        """A hole stays as it is: nothing that fits it could be fetched."""
+        self._log.warning("feed.backfill_failed", channel=feed.channel, symbol=feed.symbol, reason=reason)
+
+    def gateway_awaited(self, error: TransientError, *, retry_s: float) -> None:
+        """TWS or the Gateway takes no session; it is asked again."""
+        self._errors.add(error)
+        self._log.warning("gateway.awaited", error=str(error), retry_s=round(retry_s, 1))
+
+    def gateway_said(self, code: int, text: str) -> None:
+        """TWS or the Gateway said something that nothing follows from."""
+        self._log.info("gateway.said", code=code, text=text)
+
+    def feeds_changed(self, *, added: int, removed: int) -> None:
+        """What is captured was brought in line with the configuration and the listings of the exchange."""
+        self._log.info("feeds.changed", added=added, removed=removed)
+
+    def unwatch_failed(self, markets: Sequence[str], error: Exception) -> None:
+        """The exchange could not be told that markets are not wanted any more; what comes of them makes no records."""
+        self._log.warning("feeds.unwatch_failed", markets=list(markets), error=f"{type(error).__name__}: {error}"[:500])
+
+    def configuration_refused(self, error: FluxForgeError) -> None:
+        """The configuration was read again and cannot be had: everything stays as it was."""
+        self._log.error("configuration.refused", error=str(error))
+
+    def configuration_reloaded(self) -> None:
+        """The configuration was read again and is in force, as far as it can change while the collector runs."""
+        self._log.info("configuration.reloaded")
+
+    def restart_needed(self, keys: Sequence[str]) -> None:
+        """Settings that are read at the start alone have changed; the old ones stay in force."""
+        self._log.warning("configuration.restart_needed", keys=list(keys))
 
     def lane_awaited(self, what: str) -> None:
         """Nothing is subscribed before the lane can be written."""

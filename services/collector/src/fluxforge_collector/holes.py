@@ -30,12 +30,15 @@ class _Hole:
 class Holes:
     """The open holes of one boot. Times are capture times, ns UTC, and never fall."""
 
-    __slots__ = ("_boot", "_count", "_open", "due_ns")
+    __slots__ = ("_boot", "_count", "_ended_ns", "_open", "_since_ns", "due_ns")
 
     def __init__(self, boot: str) -> None:
         self._boot = boot
         self._count = 0
         self._open: dict[str, _Hole] = {}
+        self._since_ns: dict[FeedKey, int] = {}
+        self._ended_ns: dict[FeedKey, int] = {}
+        """How long each feed was in holes that it left."""
         self.due_ns = NEVER_NS
         """From this capture time on no record may enter before the repeats."""
 
@@ -44,12 +47,17 @@ class Holes:
         self._count += 1
         hole = _Hole(f"{self._boot}:{self._count}", event, reason, from_ns, list(feeds), at_ns)
         self._open[hole.id] = hole
+        for feed in feeds:
+            self._since_ns[feed] = min(from_ns, self._since_ns.get(feed, from_ns))
         self._set_due()
         return hole.id
 
     def close(self, feed: FeedKey, *, at_ns: int) -> list[Control]:
         """Take a feed out of all its holes; return the records that say so, oldest hole first."""
         event = Event.RESYNCED if feed.channel == _BOOK_CHANNEL else Event.RECOVERED
+        if feed in self._since_ns:
+            self._ended_ns[feed] = self.spent_ns(feed, at_ns)
+            del self._since_ns[feed]
         closing = []
         for hole in list(self._open.values()):
             if feed not in hole.feeds:
@@ -62,6 +70,15 @@ class Holes:
             )
         self._set_due()
         return closing
+
+    def leave(self, feed: FeedKey) -> None:
+        """Take a feed out of all its holes without a word: it is not captured any more."""
+        for hole in list(self._open.values()):
+            if feed in hole.feeds:
+                hole.feeds.remove(feed)
+            if not hole.feeds:
+                del self._open[hole.id]
+        self._set_due()
 
     def repeats(self, at_ns: int) -> list[Control]:
         """Return the repeats due at `at_ns` and count them as told."""
@@ -80,6 +97,12 @@ class Holes:
             )
             for hole in due
         ]
+
+    def spent_ns(self, feed: FeedKey, at_ns: int) -> int:
+        """Return how long a feed was in any hole until now, holes inside others counted once."""
+        since_ns = self._since_ns.get(feed)
+        open_ns = 0 if since_ns is None else max(0, at_ns - since_ns)
+        return self._ended_ns.get(feed, 0) + open_ns
 
     def is_open(self, feed: FeedKey) -> bool:
         """Return whether a feed stands in any hole."""

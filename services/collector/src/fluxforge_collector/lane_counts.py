@@ -36,6 +36,10 @@ class LaneCounts(Collector):
     def _per_channel(self, status: CollectorStatus) -> Iterator[Metric]:
         labels = ["channel"]
         records = CounterMetricFamily(f"{_PREFIX}_records", "Records of feeds, by channel.", labels=labels)
+        known = GaugeMetricFamily(f"{_PREFIX}_feeds", "Feeds that are captured, by channel.", labels=labels)
+        holes = CounterMetricFamily(
+            f"{_PREFIX}_hole_seconds", "Time of feeds in any hole, added up by channel.", labels=labels
+        )
         unsound = GaugeMetricFamily(f"{_PREFIX}_unsound_feeds", "Feeds in an open hole, by channel.", labels=labels)
         stale = GaugeMetricFamily(f"{_PREFIX}_stale_feeds", "Feeds without a record of late.", labels=labels)
         fresh = GaugeMetricFamily(f"{_PREFIX}_freshness_seconds", "Age of the newest record.", labels=labels)
@@ -47,6 +51,8 @@ class LaneCounts(Collector):
         for channel in sorted({feed.channel for feed in status.feeds}):
             feeds = [feed for feed in status.feeds if feed.channel == channel]
             records.add_metric([channel], sum(feed.records for feed in feeds))
+            known.add_metric([channel], len(feeds))
+            holes.add_metric([channel], sum(feed.hole_ns for feed in feeds) / _NS)
             unsound.add_metric([channel], sum(not feed.sound for feed in feeds))
             ages_ns = _ages_ns(status, feeds)
             stale.add_metric([channel], sum(age_ns > self._stale_ns for age_ns in ages_ns))
@@ -54,7 +60,7 @@ class LaneCounts(Collector):
             lags = [feed.lag_ms for feed in feeds if feed.lag_ms is not None]
             if lags:
                 lag.add_metric([channel], max(lags) / 1000)
-        yield from (records, unsound, stale, fresh, lag)
+        yield from (records, known, holes, unsound, stale, fresh, lag)
 
 
 def _totals(status: CollectorStatus) -> Iterator[Metric]:

@@ -8,6 +8,7 @@ import secrets
 import sys
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -17,6 +18,7 @@ from fluxforge.adapters.jetstream import BusOptions, connect
 from fluxforge.adapters.system_clock import SystemClock
 from fluxforge.domain.backoff import Backoff
 from fluxforge.domain.errors import BusUnavailableError, FluxForgeError
+from fluxforge.domain.lane import Lane
 from fluxforge.domain.status import status_to_json
 from fluxforge.ports.bus import Bus
 from fluxforge.ports.clock import Clock
@@ -25,11 +27,13 @@ from fluxforge.runtime.lifecycle import Shutdown, report, run
 from fluxforge.runtime.metrics import expose_service
 from fluxforge.runtime.notices import BusNotices, give_notice
 from fluxforge.runtime.settings import Settings, load
-from fluxforge_collector.ccxt_source.source import CcxtSource
+from fluxforge.runtime.settings.lanes import CCXT
 from fluxforge_collector.collector import Collector, idle_status
 from fluxforge_collector.events import CollectorEvents
+from fluxforge_collector.reload import Reload, asked_by_signal
 from fluxforge_collector.settings import CollectorSettings, collector_settings
 from fluxforge_collector.source import Source
+from fluxforge_collector.sources import open_source
 
 SERVICE: Final = "collector"
 _CONNECT_BACKOFF: Final = Backoff(base_s=0.2, cap_s=5.0)
@@ -41,11 +45,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one collector process; return its exit code."""
     parser = argparse.ArgumentParser(prog="fluxforge_collector", description="Capture one shard of one exchange.")
     parser.add_argument("--config", type=Path, help="YAML file; defaults and environment without it")
-    parser.add_argument("--exchange", required=True, metavar="ID", help="ccxt's id of a configured exchange")
+    parser.add_argument(
+        "--source", default=CCXT, metavar="NAME", help=f"where the exchange is reached (default {CCXT})"
+    )
+    parser.add_argument("--exchange", required=True, metavar="ID", help="a configured exchange, by ccxt's id")
     parser.add_argument("--shard", default="0of1", metavar="IofN", help="which shard of the exchange (default 0of1)")
     parser.add_argument("--parent-pipe", action="store_true", help="drain when stdin closes")
     arguments = parser.parse_args(argv)
     try:
+        lane = Lane(arguments.source, arguments.exchange, arguments.shard)
         tree = load(arguments.config)
     except FluxForgeError as error:
         return report(SERVICE, error)
@@ -53,18 +61,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     give_notice(tree.nats)
 
     async def body(shutdown: Shutdown) -> None:
-        await collect(tree, arguments.exchange, arguments.shard, SystemClock(), shutdown)
+        await collect(tree, lane, SystemClock(), shutdown, arguments.config)
 
     return run(SERVICE, body, parent_pipe=arguments.parent_pipe)
 
 
-async def collect(tree: Settings, exchange: str, shard: str, clock: Clock, shutdown: Shutdown) -> None:
-    """Capture one shard of one exchange until the end is asked for; print the final status on stdout.
+async def collect(tree: Settings, lane: Lane, clock: Clock, shutdown: Shutdown, config: Path | None = None) -> None:
+    """Capture what one lane is of until the end is asked for; print the final status on stdout.
+
+    `config` is the file that the tree was read from, and is read again when SIGHUP comes.
 
     Raises:
         UsageError: What is configured cannot be captured; nothing was created or subscribed.
     """
-    settings = collector_settings(tree, exchange, shard)
+    settings = collector_settings(tree, lane)
     boot = secrets.token_hex(_BOOT_BYTES)
     registry = CollectorRegistry()
     expose_service(registry, SERVICE, {"spool": settings.spool.directory})
@@ -81,13 +91,18 @@ async def collect(tree: Settings, exchange: str, shard: str, clock: Clock, shutd
     )
     try:
         async with contextlib.AsyncExitStack() as stack:
-            ends = _Ends(BusOptions.from_settings(tree.nats), settings, events, BusNotices(registry), stack)
+            asked = stack.enter_context(asked_by_signal())
+            ends = _Ends(tree, settings, events, BusNotices(registry), stack)
             found = await _unless_ended(shutdown, ends.find())
             if found is None:
                 return
             source, bus = found
             collector = Collector(settings, source=source, bus=bus, clock=clock, events=events, boot=boot)
-            await collector.run(shutdown)
+            reload = Reload(lane, tree, read=partial(load, config), source=source, events=events)
+            async with asyncio.TaskGroup() as tasks:
+                reloading = tasks.create_task(shutdown.watched(partial(reload.run, asked)))
+                await collector.run(shutdown)
+                reloading.cancel()
             status = collector.status()
     finally:
         await server.close()
@@ -102,7 +117,7 @@ class _Ends:
     `stack` closes what was found.
     """
 
-    options: BusOptions
+    tree: Settings
     settings: CollectorSettings
     events: CollectorEvents
     notices: BusNotices
@@ -110,16 +125,16 @@ class _Ends:
 
     async def find(self) -> tuple[Source, Bus]:
         async with asyncio.TaskGroup() as tasks:
-            source, bus = tasks.create_task(self._exchange()), tasks.create_task(self._bus())
+            source, bus = tasks.create_task(self._source()), tasks.create_task(self._bus())
         return source.result(), bus.result()
 
-    async def _exchange(self) -> Source:
-        source = await CcxtSource.prepare(self.settings, chance=random.random, events=self.events)
+    async def _source(self) -> Source:
+        source = await open_source(self.tree, self.settings, chance=random.random, events=self.events)
         self.stack.push_async_callback(source.close)
         return source
 
     async def _bus(self) -> Bus:
-        bus = await _connect(self.options, self.settings, self.events, self.notices)
+        bus = await _connect(BusOptions.from_settings(self.tree.nats), self.settings, self.events, self.notices)
         self.stack.push_async_callback(bus.close)
         return bus
 

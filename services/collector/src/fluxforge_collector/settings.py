@@ -1,15 +1,15 @@
-"""Settings of a collector: the part of the tree that concerns one shard of one exchange, as plain values."""
+"""Settings of a collector: the part of the tree that concerns one lane, whatever its source, as plain values."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from fluxforge.domain.errors import ConfigurationError
 from fluxforge.domain.lane import Lane
-from fluxforge.runtime.settings import ExchangeSettings, Settings
+from fluxforge.runtime.settings import IngestionSettings, Settings
+from fluxforge.runtime.settings.lanes import check_configured
+from fluxforge_collector.silence.limits import NS_PER_S, SilenceLimits
 
-SOURCE: Final = "ccxt"
 WAITING_BYTES_MAX: Final = 64 * 2**20
 """Bytes of records held in memory before the spool takes over, whatever their number."""
 STALE_S: Final = 60.0
@@ -41,66 +41,40 @@ class SpoolSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class VenueSettings:
-    """One exchange as ccxt is asked to reach it. `channels`: ccxt method -> markets, `("*",)` or a quote filter."""
-
-    exchange: str
-    depth: int
-    channels: Mapping[str, "MarketsWanted"]
-    via: str | None = None
-    api_key: str = ""
-    api_secret: str = ""
-    options: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class MarketsWanted:
-    """Markets by name; or every active one (`every`), of one quote currency where `quote` is given."""
-
-    names: tuple[str, ...] = ()
-    every: bool = False
-    quote: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class CollectorSettings:
     """Everything one collector process needs to know."""
 
     lane: Lane
     shard: int
     shards: int
-    venue: VenueSettings
     limits: Limits
     spool: SpoolSettings
     lease_ttl_s: float = 10.0
     stale_s: float = STALE_S
+    refresh_s: float = 0.0
+    """How often the markets are asked for anew; 0: never."""
+    silence: SilenceLimits = field(default_factory=SilenceLimits)
+    capture_wire: bool = False
+    backfills: bool = True
 
 
-def collector_settings(tree: Settings, exchange: str, shard: str) -> CollectorSettings:
-    """Return the part of the tree that concerns one shard of one exchange.
+def collector_settings(tree: Settings, lane: Lane) -> CollectorSettings:
+    """Return the part of the tree that concerns one lane.
 
     Raises:
-        ConfigurationError: The exchange is not configured, the shard is not one of its shards, or what is asked for
-            is not available yet.
+        ConfigurationError: The lane is none of the configured ones.
     """
-    chosen = tree.ccxt.exchanges.get(exchange)
-    if chosen is None:
-        known = ", ".join(sorted(tree.ccxt.exchanges)) or "none"
-        raise ConfigurationError(f"exchange {exchange!r} is not configured under ccxt.exchanges; configured: {known}")
-    lane = Lane(SOURCE, exchange, shard)
-    index, _, count = shard.partition("of")
-    if lane.is_rescue or int(count) != chosen.shards:
-        raise ConfigurationError(
-            f"shard {shard!r}: ccxt.exchanges.{exchange}.shards is {chosen.shards}; expected <i>of{chosen.shards}"
-        )
+    check_configured(tree, lane)
+    return settings_of(tree, lane)
+
+
+def settings_of(tree: Settings, lane: Lane) -> CollectorSettings:
+    """Return how any lane is written, whether it is configured or not."""
     ingestion = tree.ingestion
-    if ingestion.capture_wire:
-        raise ConfigurationError("ingestion.capture_wire: wire records are not available yet; leave it false")
     return CollectorSettings(
         lane=lane,
-        shard=int(index),
-        shards=chosen.shards,
-        venue=_venue(exchange, chosen),
+        shard=lane.index,
+        shards=lane.shards,
         limits=Limits(
             block_records_max=ingestion.batch_size,
             block_bytes_max=ingestion.block_max_bytes,
@@ -116,22 +90,22 @@ def collector_settings(tree: Settings, exchange: str, shard: str) -> CollectorSe
         ),
         lease_ttl_s=tree.nats.lease_ttl_seconds,
         stale_s=ingestion.stall_seconds or STALE_S,
+        refresh_s=ingestion.markets_refresh_seconds,
+        silence=_silence(ingestion),
+        capture_wire=ingestion.capture_wire,
+        backfills=ingestion.backfill,
     )
 
 
-def _venue(exchange: str, chosen: ExchangeSettings) -> VenueSettings:
-    return VenueSettings(
-        exchange=exchange,
-        depth=chosen.max_orderbook_depth,
-        channels={method.value: _wanted(markets) for method, markets in chosen.channels.items()},
-        via=chosen.via,
-        api_key=chosen.api_key.get_secret_value(),
-        api_secret=chosen.api_secret.get_secret_value(),
-        options=dict(chosen.options),
+def _silence(ingestion: IngestionSettings) -> SilenceLimits:
+    floor_s, ceiling_s = ingestion.stall_floor_seconds, ingestion.stall_ceiling_seconds
+    if floor_s > ceiling_s:
+        raise ConfigurationError(
+            f"ingestion.stall_floor_seconds: expected at most stall_ceiling_seconds ({ceiling_s:g}), was {floor_s:g}"
+        )
+    fixed_s = ingestion.stall_seconds
+    return SilenceLimits(
+        fixed_ns=None if fixed_s is None else fixed_s * NS_PER_S,
+        floor_ns=round(floor_s * NS_PER_S),
+        ceiling_ns=round(ceiling_s * NS_PER_S),
     )
-
-
-def _wanted(markets: Any) -> MarketsWanted:
-    if not isinstance(markets, tuple):
-        return MarketsWanted(every=True, quote=markets.quote)
-    return MarketsWanted(every=True) if markets == ("*",) else MarketsWanted(names=markets)

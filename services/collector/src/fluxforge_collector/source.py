@@ -3,12 +3,14 @@
 A source knows its venue and nothing of blocks, the bus or the spool; the lane knows nothing of venues.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from fluxforge.domain.control import Event
+from fluxforge.domain.errors import ConfigurationError
 from fluxforge.domain.record import Feed
-from fluxforge_collector.lane_writer import LaneFeed
+from fluxforge.runtime.settings import Settings
+from fluxforge_collector.lane_feed import LaneFeed, Recovery
 
 
 class Sink(Protocol):
@@ -16,6 +18,14 @@ class Sink(Protocol):
 
     def feed(self, feed: Feed) -> LaneFeed:
         """Return the lane's handle of a feed that the source announced."""
+        ...
+
+    def add(self, feeds: Sequence[Feed], why: str) -> Sequence[LaneFeed]:
+        """Take feeds into the lane that are new or were removed; they are unsound until their first records."""
+        ...
+
+    def remove(self, feeds: Sequence[LaneFeed], why: str) -> None:
+        """Let feeds go; nothing of theirs may follow before they are added again."""
         ...
 
     def now(self) -> int:
@@ -31,8 +41,12 @@ class Sink(Protocol):
         at_ns: int,
         conn: int,
         snapshot: bool = False,
+        backfill: bool = False,
     ) -> None:
-        """Enter one update of a feed; `data` is JSON text, `at_ns` the stamp of the frame it came in."""
+        """Enter one update of a feed; `data` is JSON text, `at_ns` the stamp of the frame it came in.
+
+        `backfill` is for what was fetched after a hole: it ends none.
+        """
         ...
 
     def note(
@@ -44,8 +58,29 @@ class Sink(Protocol):
         count: int | None = None,
         detail: dict[str, str | int | None] | None = None,
         conn: int = 0,
+        from_ns: int | None = None,
     ) -> None:
-        """Enter a control record about these feeds; events that make a feed unsound open a hole."""
+        """Enter a control record about these feeds; events that make a feed unsound open a hole.
+
+        `from_ns`, ns UTC, is for what began before it was noticed.
+        """
+        ...
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether much waits to be stored: a source that can wait should, before memory is full."""
+        ...
+
+    def on_recovered(self, told: Callable[[Recovery], None]) -> None:
+        """Have every recovery told but a feed's first in a new lane, before the record that ends it is entered."""
+        ...
+
+    def hold(self, feed: LaneFeed) -> None:
+        """Let no record end the holes of a feed that is known to be broken, until it is released."""
+        ...
+
+    def release(self, feed: LaneFeed) -> None:
+        """Let the next record of a feed end its holes."""
         ...
 
 
@@ -61,6 +96,14 @@ class Source(Protocol):
     def connections(self) -> int:
         """Connections that stand now."""
         ...
+
+    async def reload(self, tree: Settings) -> None:  # noqa: ARG002 - for sources that can
+        """Capture what a changed configuration asks for from now on, and leave alone what it asked for before.
+
+        Raises:
+            ConfigurationError: It cannot be had, or this source takes no changes while it runs; nothing was changed.
+        """
+        raise ConfigurationError("this source takes a changed configuration at its next start only")
 
     async def run(self, sink: Sink) -> None:
         """Bring the feeds until cancelled; failures of single feeds heal inside and are noted in the lane."""

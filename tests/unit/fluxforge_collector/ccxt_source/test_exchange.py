@@ -5,7 +5,8 @@ import pytest
 
 from fluxforge.domain.errors import ConfigurationError
 from fluxforge_collector.ccxt_source.exchange import load_markets, open_exchange
-from fluxforge_collector.settings import MarketsWanted, VenueSettings
+from fluxforge_collector.ccxt_source.settings import VenueSettings
+from fluxforge_collector.markets_wanted import MarketsWanted
 from tests.unit.fluxforge_collector.made import events
 
 

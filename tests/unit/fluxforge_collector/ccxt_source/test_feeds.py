@@ -4,8 +4,10 @@ import pytest
 
 from fluxforge.domain.errors import ConfigurationError, NameRefusedError
 from fluxforge.domain.record import Feed
-from fluxforge_collector.ccxt_source.feeds import SYMBOLS_MAX, Subscription, check_exchange, left_out, plan
-from fluxforge_collector.settings import MarketsWanted, VenueSettings
+from fluxforge_collector.ccxt_source.feeds import Subscription, check_exchange, check_timeframe, left_out, listed, plan
+from fluxforge_collector.ccxt_source.pacing import MARKETS_MAX
+from fluxforge_collector.ccxt_source.settings import VenueSettings
+from fluxforge_collector.markets_wanted import MarketsWanted
 
 HAS = {"watchOrderBook": True, "watchOrderBookForSymbols": True, "watchTrades": True, "watchTicker": True}
 MARKETS = {
@@ -56,9 +58,9 @@ def test_one_market_is_watched_by_the_plain_call() -> None:
 
 
 def test_a_subscription_holds_no_more_markets_than_venues_take() -> None:
-    markets = {f"C{n}/USDT": {"active": True, "quote": "USDT"} for n in range(SYMBOLS_MAX + 1)}
+    markets = {f"C{n}/USDT": {"active": True, "quote": "USDT"} for n in range(MARKETS_MAX + 1)}
     parts = planned({"watchOrderBook": MarketsWanted(every=True)}, markets=markets)
-    assert [len(part.feeds) for part in parts] == [SYMBOLS_MAX, 1]
+    assert [len(part.feeds) for part in parts] == [MARKETS_MAX, 1]
 
 
 def test_a_split_subscription_is_one_call_per_market() -> None:
@@ -158,3 +160,57 @@ def test_an_unknown_exchange_is_refused_with_the_nearest() -> None:
     check_exchange("binance", ["binance", "kraken"])
     with pytest.raises(ConfigurationError, match=r"'binnance'; nearest: binance"):
         check_exchange("binnance", ["binance", "kraken"])
+
+
+KINDS = {
+    "BTC/USDT": {"active": True, "quote": "USDT", "type": "spot"},
+    "BTC/USDT:USDT": {"active": True, "quote": "USDT", "type": "swap"},
+    "BTC/USD:BTC": {"active": True, "quote": "USD", "type": "swap"},
+    "BTC/USDT:USDT-301227": {"active": False, "quote": "USDT", "type": "future"},
+}
+
+
+@pytest.mark.parametrize(
+    ("filtered", "expected"),
+    [
+        ({"type": "swap"}, ["BTC/USDT:USDT", "BTC/USD:BTC"]),
+        ({"quote": "USDT"}, ["BTC/USDT", "BTC/USDT:USDT"]),
+        ({"quote": "USDT", "type": "swap"}, ["BTC/USDT:USDT"]),
+    ],
+)
+def test_a_filter_is_by_quote_by_type_or_both(filtered: dict[str, str], expected: list[str]) -> None:
+    planned_markets = markets_of(planned({"watchTicker": MarketsWanted(every=True, **filtered)}, markets=KINDS))
+    assert [name for names in planned_markets for name in names] == expected
+
+
+@pytest.mark.parametrize(
+    ("filtered", "message"),
+    [
+        ({"type": "option"}, "no active market of type 'option'; known: future, spot, swap"),
+        ({"type": "future"}, "no active market of type 'future'$"),
+        ({"type": "swap", "quote": "USDX"}, "no active market of type 'swap' with quote 'USDX'; nearest: USD, USDT"),
+    ],
+)
+def test_a_filter_that_finds_nothing_is_refused_with_what_there_is(filtered: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        planned({"watchTicker": MarketsWanted(every=True, **filtered)}, markets=KINDS)
+
+
+def test_candles_are_asked_for_by_their_length_and_those_of_a_minute_alone_need_not_say_it() -> None:
+    has = {"watchOHLCV": True, "watchOHLCVForSymbols": True}
+    both = {"watchOHLCV": wanted("BTC/USDT", "ETH/USDT")}
+    (minutes,) = planned(both, has=has)
+    assert (minutes.method, minutes.feeds[0].channel) == ("watchOHLCVForSymbols", "ohlcv")
+    assert minutes.arguments(["BTC/USDT", "ETH/USDT"]) == ([["BTC/USDT", "1m"], ["ETH/USDT", "1m"]],)
+    venue = VenueSettings("binance", 50, {"watchOHLCV": wanted("BTC/USDT")}, timeframe="1h")
+    (hours,) = plan(venue, has=has, markets=MARKETS, shard=0, shards=1)
+    assert (hours.arguments(["BTC/USDT"]), hours.feeds[0].channel) == (("BTC/USDT", "1h"), "ohlcv_1h")
+    assert [part.arguments(["BTC/USDT"]) for part in minutes.split()] == [("BTC/USDT", "1m")] * 2
+    with pytest.raises(ConfigurationError, match=r"has no candles of '1h'; .*timeframe: expected one of 1m, 1d"):
+        check_timeframe(venue, ["1m", "1d"])
+
+
+def test_a_name_that_is_listed_no_more_is_left_out_of_what_is_wanted() -> None:
+    channels = {"watchTicker": wanted("BTC/USDT", "ETH/USDT"), "watchTrades": MarketsWanted(every=True)}
+    left = listed(VenueSettings("binance", 50, channels), {"ETH/USDT"})
+    assert left.channels == {"watchTicker": wanted("ETH/USDT"), "watchTrades": MarketsWanted(every=True)}

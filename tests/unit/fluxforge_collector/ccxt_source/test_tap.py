@@ -16,11 +16,11 @@ from fluxforge.domain.control import Event
 from fluxforge_collector.ccxt_source.mixin import TapMixin
 from fluxforge_collector.ccxt_source.tap import (
     SCOPE,
-    IndistinctHashesError,
     Scope,
     SubscriptionRefusedError,
     Tap,
 )
+from fluxforge_collector.ccxt_source.watch_calls import IndistinctHashesError
 from tests.unit.fluxforge_collector.made import BOOK, TRADES, Desk, Line
 
 URL = "ws://127.0.0.1:1/x"
@@ -218,3 +218,50 @@ async def test_what_is_watched_outside_a_watch_call_is_not_claimed(world: World)
     world.exchange.watch_multiple(URL, ["book:BTC"])
     world.update("book:BTC")
     assert world.records() == []
+
+
+async def test_a_hash_that_brings_all_markets_makes_a_record_of_each_that_was_asked_for(world: World) -> None:
+    feeds = [type(BOOK)("ccxt", "binance", "ticker", f"{base}/USDT") for base in ("BTC", "ETH")]
+    world.desk.writer.add(feeds, "wanted")
+    for feed in feeds:
+        world.watch(world.scope(feed), ["tickers"])
+    tickers = {name: {"symbol": name, "timestamp": 5} for name in ("SOL/USDT", "ETH/USDT", "BTC/USDT")}
+    world.client.resolve(tickers, "tickers")
+    world.client.resolve(tickers["ETH/USDT"], "tickers")
+    assert [line.symbol for line in world.records()] == ["BTC-USDT", "ETH-USDT", "ETH-USDT"]
+
+
+async def test_what_is_let_go_makes_no_records_and_is_ended_on_its_connection(world: World) -> None:
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    world.client.send = send
+    world.tap.opened(world.client)
+    scope = world.scope(BOOK, ETH)
+    hashes = ["book:BTC/USDT", "book:ETH/USDT"]
+    world.tap.learn(scope, hashes, hashes, {"op": "subscribe", "args": ["book.BTC/USDT", "book.ETH/USDT"], "id": 1})
+    world.tap.carry(scope, world.client)
+    world.client.subscriptions.update(dict.fromkeys(hashes, True))
+    released = world.tap.release(scope, ["ETH/USDT"])
+    assert await world.tap.end(scope, released)
+    (message,) = sent
+    assert (message["op"], message["args"]) == ("unsubscribe", ["book.ETH/USDT"])
+    assert list(world.client.subscriptions) == ["book:BTC/USDT"]
+    world.update("book:ETH/USDT")
+    world.update("book:BTC/USDT")
+    assert [line.symbol for line in world.records()] == ["BTC-USDT"]
+    world.tap.lost(world.client, "closed with code 1006")
+    (lost,) = [control for control in world.desk.controls if control.event is Event.DISCONNECTED]
+    assert lost.concerned() == (world.desk.writer.feed(BOOK).key,)
+
+
+async def test_what_was_let_go_and_still_comes_is_taken_back_without_being_asked_for(world: World) -> None:
+    scope = world.scope(BOOK, ETH)
+    world.watch(scope, ["book:BTC/USDT", "book:ETH/USDT"])  # by no message that shows how to end it
+    released = world.tap.release(scope, ["ETH/USDT"])
+    assert not await world.tap.end(scope, released)
+    world.tap.reclaim(scope, "ETH/USDT", world.desk.writer.feed(ETH), released["ETH/USDT"])
+    world.update("book:ETH/USDT")
+    assert [line.symbol for line in world.records()] == ["ETH-USDT"]

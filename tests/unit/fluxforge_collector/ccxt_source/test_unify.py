@@ -170,3 +170,40 @@ def test_the_venues_mark_of_a_snapshot_is_seen(frame: str | bytes, *, marked: bo
 )
 def test_a_price_is_read_off_the_last_record(channel: str, data: bytes, price: float | None) -> None:
     assert last_price(channel, data) == price
+
+
+def candles() -> Any:
+    made = ArrayCacheByTimestamp(10)
+    made.append([1_000, 1.0, 2.0, 0.5, 1.5, 9.0])
+    return made
+
+
+def test_candles_of_several_markets_in_one_call_come_with_their_names() -> None:
+    update = encoder("ohlcv", "BTC/USDT", 5)(["BTC/USDT", "1m", candles()])
+    assert update == Update(b"[[1000,1.0,2.0,0.5,1.5,9.0]]", 1_000)
+
+
+def test_candles_that_do_not_last_a_minute_are_objects() -> None:
+    update = encoder("ohlcv_1h", "BTC/USDT", 5)(candles())
+    assert update is not None
+    assert orjson.loads(update.data) == [
+        {"start_ms": 1_000, "open": 1.0, "high": 2.0, "low": 0.5, "close": 1.5, "volume": 9.0}
+    ]
+
+
+def test_liquidations_come_as_a_plain_list_too() -> None:
+    update = encoder("liquidations", "BTC/USDT", 5)([{"symbol": "BTC/USDT", "timestamp": 7, "info": {}}])
+    assert update == Update(b'[{"symbol":"BTC/USDT","timestamp":7}]', 7)
+
+
+@pytest.mark.parametrize("channel", ["orderbook", "trades", "ticker", "ohlcv", "ohlcv_1h", "liquidations"])
+@pytest.mark.parametrize("acknowledgement", [True, {"success": True}, None])
+def test_what_a_call_waits_for_before_its_data_is_no_update(channel: str, acknowledgement: Any) -> None:
+    assert encoder(channel, "BTC/USDT", 5)(acknowledgement) is None
+
+
+def test_where_a_hash_brings_all_markets_a_ticker_of_another_is_no_update() -> None:
+    encode = encoder("ticker", "BTC/USDT", 5, is_alone=False)
+    assert encode({"symbol": "ETH/USDT"}) is None
+    assert encode({"symbol": "BTC/USDT"}) is not None
+    assert encode({"BTC/USDT": {"symbol": "BTC/USDT"}, "ETH/USDT": {"symbol": "ETH/USDT"}}) is not None

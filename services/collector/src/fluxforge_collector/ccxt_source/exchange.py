@@ -10,9 +10,9 @@ from fluxforge.domain.backoff import Backoff
 from fluxforge.domain.errors import ConfigurationError
 from fluxforge_collector.ccxt_source.feeds import check_exchange
 from fluxforge_collector.ccxt_source.mixin import TapMixin
-from fluxforge_collector.ccxt_source.via import lead_via
+from fluxforge_collector.ccxt_source.settings import VenueSettings
 from fluxforge_collector.events import CollectorEvents
-from fluxforge_collector.settings import VenueSettings
+from fluxforge_collector.via import lead_via
 
 _TIMEOUT_LIVE_MS: Final = 10_000
 _TIMEOUT_VIA_MS: Final = 3_000
@@ -20,6 +20,7 @@ _KEEP_ALIVE_MS_MAX: Final = 30_000
 """A frozen peer is noticed after three times this; some of ccxt's own values make it nine minutes."""
 _LOAD_BACKOFF: Final = Backoff(base_s=0.5, cap_s=30.0)
 _CONTRACT_MARK: Final = ":"
+_SPOT: Final = "spot"
 
 
 def open_exchange(venue: VenueSettings) -> Any:
@@ -48,7 +49,7 @@ def open_exchange(venue: VenueSettings) -> Any:
     if "fetchMargins" not in (venue.options or {}):
         exchange.options["fetchMargins"] = False  # signed requests, where keys are given, for what nobody asks
     exchange.streaming = {**(exchange.streaming or {}), "keepAlive": _keep_alive_ms(exchange)}
-    _narrow_markets(exchange, venue)
+    narrow_markets(exchange, venue)
     return exchange
 
 
@@ -73,17 +74,43 @@ async def load_markets(exchange: Any, chance: Callable[[], float], events: Colle
             return
 
 
+async def fetch_listing(exchange: Any) -> list[dict[str, Any]]:
+    """Ask for the markets anew, and leave those that ccxt reads frames by as they are.
+
+    Raises:
+        ccxt.BaseError: The exchange does not answer, or does not say.
+    """
+    try:
+        listing: list[dict[str, Any]] = await exchange.fetch_markets()
+    except ccxt.BaseError:
+        raise
+    except Exception as error:
+        raise ccxt.ExchangeError(f"{exchange.id}: {type(error).__name__}: {error}") from error
+    return listing
+
+
+async def install_listing(exchange: Any, listing: list[dict[str, Any]]) -> None:
+    """Have ccxt read frames by these markets from now on."""
+    exchange.listing = listing
+    try:
+        await exchange.load_markets(reload=True)
+    finally:
+        exchange.listing = None
+
+
+def narrow_markets(exchange: Any, venue: VenueSettings) -> None:
+    """Ask for spot markets alone where nothing else can be meant: it saves requests at every start and refresh."""
+    if "fetchMarkets" in (venue.options or {}):
+        return
+    wanted = venue.channels.values()
+    names = [name for markets in wanted for name in markets.names]
+    kinds = exchange.describe()["options"].get("fetchMarkets")
+    all_spot = not any(markets.every and markets.type != _SPOT for markets in wanted)
+    if isinstance(kinds, dict) and "types" in kinds:
+        is_narrow = all_spot and not any(_CONTRACT_MARK in name for name in names)
+        exchange.options["fetchMarkets"] = {**kinds, "types": [_SPOT]} if is_narrow else kinds
+
+
 def _keep_alive_ms(exchange: Any) -> int:
     own = (exchange.streaming or {}).get("keepAlive") or _KEEP_ALIVE_MS_MAX
     return min(int(own), _KEEP_ALIVE_MS_MAX)
-
-
-def _narrow_markets(exchange: Any, venue: VenueSettings) -> None:
-    """Ask for spot markets alone where nothing else can be meant: it saves requests at every start."""
-    wanted = venue.channels.values()
-    names = [name for markets in wanted for name in markets.names]
-    kinds = exchange.options.get("fetchMarkets")
-    chosen = "fetchMarkets" in (venue.options or {})
-    all_spot = not any(markets.every for markets in wanted) and not any(_CONTRACT_MARK in name for name in names)
-    if all_spot and not chosen and isinstance(kinds, dict) and "types" in kinds:
-        exchange.options["fetchMarkets"] = {**kinds, "types": ["spot"]}

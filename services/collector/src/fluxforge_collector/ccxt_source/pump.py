@@ -5,7 +5,7 @@ hands out, and that is one more error here.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, Final
 
 import ccxt
@@ -13,8 +13,11 @@ import ccxt
 from fluxforge.domain.backoff import Backoff
 from fluxforge.domain.control import Event
 from fluxforge.domain.record import Feed
+from fluxforge_collector.ccxt_source.connection import Released, RenewalError, Scope
 from fluxforge_collector.ccxt_source.feeds import Subscription
-from fluxforge_collector.ccxt_source.tap import SCOPE, IndistinctHashesError, Scope, SubscriptionRefusedError, Tap
+from fluxforge_collector.ccxt_source.tap import SCOPE, SubscriptionRefusedError, Tap
+from fluxforge_collector.ccxt_source.watch_calls import IndistinctHashesError
+from fluxforge_collector.lane_feed import LaneFeed
 from fluxforge_collector.source import Sink
 
 BACKOFF: Final = Backoff(base_s=0.5, cap_s=60.0)
@@ -36,6 +39,7 @@ class Pump:
         sink: Sink,
         subscription: Subscription,
         chance: Callable[[], float],
+        turn: Callable[[], Awaitable[None]],
         start: Callable[["Subscription"], None],
     ) -> None:
         self._exchange = exchange
@@ -43,11 +47,40 @@ class Pump:
         self._sink = sink
         self._subscription = subscription
         self._chance = chance
+        self._turn = turn
         self._start = start
-        feeds = {_market(feed): sink.feed(feed) for feed in subscription.feeds}
-        self._scope = Scope(feeds)
-        self._feeds = list(feeds.values())
+        self._scope = Scope({_market(feed): sink.feed(feed) for feed in subscription.feeds})
         self._failures = 0
+        self._renewed: list[LaneFeed] = []
+        """Those that alone are to be subscribed anew; none: all."""
+        self._untold: dict[str, Released] = {}
+        """Markets let go of which the venue was not told: they still come."""
+
+    @property
+    def feeds(self) -> list[LaneFeed]:
+        """The feeds it keeps now."""
+        return list(self._scope.feeds.values())
+
+    def let_go(self, feeds: Collection[LaneFeed]) -> dict[str, Released]:
+        """Keep some feeds no more; return what is to be ended of them."""
+        markets = [market for market, feed in self._scope.feeds.items() if feed in feeds]
+        self._subscription = self._subscription.without(markets)
+        released = self._tap.release(self._scope, markets)
+        self._untold |= released
+        return released
+
+    async def end(self, released: Mapping[str, Released]) -> None:
+        """Tell the venue that what was let go is not wanted any more, if anybody knows how."""
+        if await self._tap.end(self._scope, released):
+            self._untold = {market: one for market, one in self._untold.items() if market not in released}
+
+    def still_brings(self, method: str, market: str) -> bool:
+        """Return whether a market that was let go comes all the same."""
+        return self._subscription.brings(method) and bool(self._scope.connections) and market in self._untold
+
+    def take_back(self, market: str, feed: LaneFeed) -> None:
+        """Keep a feed again whose market still comes."""
+        self._tap.reclaim(self._scope, market, feed, self._untold.pop(market))
 
     async def run(self) -> None:
         """Hold the subscription; return only when others were started in its place."""
@@ -65,7 +98,7 @@ class Pump:
                 self._split()
                 return
             except Exception as error:  # noqa: BLE001 - ccxt raises what it likes, and no feed may end by it
-                if self._is_refusal(error) and len(self._feeds) > 1:
+                if self._is_refusal(error) and len(self.feeds) > 1:
                     self._note_refusal(error)
                     self._split()
                     return
@@ -73,9 +106,13 @@ class Pump:
 
     async def _subscribe(self) -> None:
         self._scope.answered = False
+        await self._turn()
+        self._ask_for_the_rest()
+        asked = [feed for feed in self._renewed if feed in self.feeds] or self.feeds
+        self._renewed = []
         self._scope.asked_ns = self._sink.now()
-        self._scope.silent = set(self._feeds)
-        is_book = any(feed.key.channel == "orderbook" for feed in self._feeds)
+        self._scope.silent = set(asked)
+        is_book = any(feed.key.channel == "orderbook" for feed in self.feeds)
         try:
             async with asyncio.timeout(_BOOK_ANSWER_S if is_book else None):
                 await self._watch()
@@ -83,16 +120,30 @@ class Pump:
             raise ccxt.RequestTimeout(f"no book within {_BOOK_ANSWER_S:.0f} s of subscribing") from error
         self._scope.answered = True
         self._failures = 0
-        self._sink.note(Event.SUBSCRIBED, [feed for feed in self._feeds if feed not in self._scope.silent])
+        answered = [feed for feed in asked if feed not in self._scope.silent]
+        if answered:
+            self._sink.note(Event.SUBSCRIBED, answered)
 
     async def _listen(self) -> None:
         while self._scope.answered:
             await self._watch()
 
+    def _ask_for_the_rest(self) -> None:
+        """Ask without those that left. Some venues' connections are of the exact list: then it will be a new one."""
+        scope = self._scope
+        if len(scope.feeds) != len(scope.asked):
+            for connection in [one for one in scope.connections if one.scopes == {scope}]:
+                connection.reconnect("several markets that it carried are subscribed anew without some of them")
+        scope.asked = tuple(scope.feeds)
+        self._untold.clear()
+
     async def _watch(self) -> None:
-        call = getattr(self._exchange, self._exchange.un_camel_case(self._subscription.method))
-        markets = list(self._scope.feeds)
-        await call(markets if self._subscription.takes_list else markets[0])
+        scope = self._scope
+        if len(scope.feeds) < len(scope.asked):
+            # The call would be another one, and where it goes to another connection bring the rest twice.
+            await self._tap.trouble(scope)
+        else:
+            await getattr(self._exchange, self._subscription.method)(*self._subscription.arguments(scope.asked))
 
     def _is_refusal(self, error: Exception) -> bool:
         """Return whether the venue or ccxt refused the subscription, rather than lost it."""
@@ -104,7 +155,16 @@ class Pump:
         was_answered = self._scope.answered
         self._failures += 1
         if isinstance(error, _HOLD):
-            self._sink.note(Event.GAP, self._feeds, reason=_reason(error))
+            held = [feed for feed in self.feeds if feed.held]
+            self._renewed = held or self._tap.given_up(self._scope)
+            if not held:
+                broken = self._renewed or self.feeds
+                since_ns = broken[0].last_ns if len(broken) == 1 else 0
+                self._sink.note(Event.GAP, broken, reason=_reason(error), from_ns=since_ns or None)
+            if self._failures == 1:
+                return
+        elif isinstance(error, RenewalError):
+            await self._end(error.markets)
             if self._failures == 1:
                 return
         elif self._is_refusal(error) or isinstance(error, _BUSY):
@@ -114,8 +174,15 @@ class Pump:
             self._tap.forget(self._scope)
         await asyncio.sleep(BACKOFF.delay_s(self._failures, self._chance, retry_after_s=self._retry_after_s(error)))
 
+    async def _end(self, markets: Collection[str]) -> None:
+        # ccxt believes that these stand, and so does the venue: both must forget before they can be asked for anew.
+        self._renewed = [feed for feed in self.feeds if feed.market in markets]
+        self._scope.silent = set(self._renewed)
+        self._tap.forget(self._scope)
+        await self._tap.unsubscribe(self._scope, markets)
+
     def _note_refusal(self, error: Exception) -> None:
-        feeds = self._feeds
+        feeds = self.feeds
         if isinstance(error, SubscriptionRefusedError):
             feeds = [feed for feed in feeds if feed.market in error.markets]
         self._sink.note(Event.REJECTED, feeds, reason=f"subscription refused: {_reason(error)}")

@@ -1,5 +1,6 @@
 """Unified updates as record data: what ccxt resolves, as JSON text with the venue's time. Pure.
 
+A call may wait for an acknowledgement before its data; what has not the shape of the channel's data is no update.
 ccxt's books and caches are live objects, so an update is written out at once. `info`, the venue's own message, is left
 out; nothing else is changed, filled in or rounded. JSON knows no NaN: orjson writes null for it.
 """
@@ -10,6 +11,8 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 _LEVEL_SIZE: Final = 2
+_TAGGED: Final = 3
+_CANDLE_FIELDS: Final = ("start_ms", "open", "high", "low", "close", "volume")
 _SNAPSHOT_MARK: Final = '"type":"snapshot"'
 
 
@@ -25,19 +28,28 @@ Encoder = Callable[[Any], Update | None]
 """Turns what ccxt resolved into an update; None where it holds nothing new."""
 
 
-def encoder(channel: str, market: str, depth: int) -> Encoder:
-    """Return the encoder of a feed; `depth` is the levels per side of an order book."""
+def encoder(channel: str, market: str, depth: int, *, is_alone: bool = True) -> Encoder:
+    """Return the encoder of a feed; `depth` is the levels per side of an order book.
+
+    Not `is_alone`: what is resolved may be another market's.
+    """
     if channel == "orderbook":
         return lambda book: encode_book(book, depth)
     if channel in {"trades", "liquidations"}:
         return encode_items
     if channel == "ohlcv":
         return encode_rows
+    if channel.startswith("ohlcv_"):
+        return encode_candles
+    if not is_alone:
+        return lambda result: encode_single(result, market) if _may_be_of(result, market) else None
     return lambda result: encode_single(result, market)
 
 
-def encode_book(book: Mapping[str, Any], depth: int) -> Update:
+def encode_book(book: Any, depth: int) -> Update | None:
     """Return the top `depth` levels per side as `[[price, size], ...]`."""
+    if not isinstance(book, Mapping) or "bids" not in book:
+        return None  # an acknowledgement that the call waits for first
     exchange_ms = book["timestamp"]
     return Update(
         orjson.dumps(
@@ -55,35 +67,47 @@ def encode_book(book: Mapping[str, Any], depth: int) -> Update:
 
 
 def encode_items(cache: Any) -> Update | None:
-    """Return the items that came into a cache of ccxt since it was asked last."""
+    """Return the items that came into a cache of ccxt since it was asked last; all of a plain list."""
     if isinstance(cache, Mapping):
         return encode_single(cache, None)
-    items, missed = _fresh(cache)
+    if not isinstance(cache, list):
+        return None
+    items, missed = (cache, 0) if type(cache) is list else _fresh(cache)
     if not items:
         return None
-    bare = [_without_info(item) for item in items]
+    bare = [without_info(item) for item in items]
     times = [item["timestamp"] for item in bare if item.get("timestamp") is not None]
     return Update(orjson.dumps(bare), max(times, default=None), missed)
 
 
-def encode_rows(cache: Any) -> Update | None:
+def encode_rows(result: Any) -> Update | None:
     """Return the candles that changed since the cache was asked last, `[[ms, open, high, low, close, volume], ...]`."""
-    if len(cache) == 0:
-        return None
-    count = cache.getLimit(None, None)
-    rows = list(cache)[-count:] if count else []
+    rows = _changed(result)
     return Update(orjson.dumps(rows), rows[-1][0]) if rows else None
+
+
+def encode_candles(result: Any) -> Update | None:
+    """Return the same as objects, as candles are written that do not last a minute."""
+    rows = _changed(result)
+    candles = [dict(zip(_CANDLE_FIELDS, row, strict=False)) for row in rows]
+    return Update(orjson.dumps(candles), rows[-1][0]) if rows else None
 
 
 def encode_single(result: Any, market: str | None) -> Update | None:
     """Return one structure, such as a ticker; of several by market, or in a list, that of `market`."""
     if isinstance(result, Mapping):
         chosen = result if "symbol" in result else result.get(market)
-    else:
+    elif isinstance(result, list):
         chosen = next((item for item in reversed(list(result)) if item.get("symbol") == market), None)
+    else:
+        return None
     if chosen is None:
         return None
-    return Update(orjson.dumps(_without_info(chosen)), chosen.get("timestamp"))
+    return Update(orjson.dumps(without_info(chosen)), chosen.get("timestamp"))
+
+
+def _may_be_of(result: Any, market: str) -> bool:
+    return not isinstance(result, Mapping) or result.get("symbol") in {None, market}
 
 
 def is_snapshot(frame: str | bytes) -> bool:
@@ -116,6 +140,18 @@ def _levels(side: Sequence[Sequence[float]], depth: int) -> Sequence[Sequence[fl
     return top
 
 
+def _changed(result: Any) -> list[Any]:
+    # Where one call brings several markets ccxt hands over (symbol, timeframe, cache), since rows bear no symbol.
+    is_tagged = type(result) is list and len(result) == _TAGGED and isinstance(result[0], str)
+    cache: Any = result[2] if is_tagged else result
+    if type(cache) is list:
+        return list(cache)
+    if not hasattr(cache, "getLimit") or len(cache) == 0:
+        return []
+    count = cache.getLimit(None, None)
+    return list(cache)[-count:] if count else []
+
+
 def _fresh(cache: Any) -> tuple[list[Mapping[str, Any]], int]:
     held = len(cache)
     if held == 0:
@@ -129,7 +165,8 @@ def _fresh(cache: Any) -> tuple[list[Mapping[str, Any]], int]:
     return [cache[index] for index in range(first, held)], max(0, count - held)
 
 
-def _without_info(item: Mapping[str, Any]) -> dict[str, Any]:
+def without_info(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a structure of ccxt's less the venue's own message in it."""
     bare = dict(item)
     bare.pop("info", None)
     return bare

@@ -1,4 +1,4 @@
-from fluxforge_collector.ccxt_source.via import lead_via
+from fluxforge_collector.via import lead_via
 
 
 def test_the_original_host_stays_in_the_path_and_tls_is_left_off() -> None:

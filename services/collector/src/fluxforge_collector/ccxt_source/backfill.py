@@ -1,0 +1,121 @@
+"""Backfill: trades and candles of a hole that has closed, fetched by REST where the venue has them.
+
+They enter the lane as records of their own kind, with the time at which they were fetched, and take nothing's place.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final
+
+import ccxt
+import orjson
+
+from fluxforge.domain.backoff import Backoff
+from fluxforge_collector.ccxt_source.missing import Missing, missing_candles, missing_trades
+from fluxforge_collector.ccxt_source.unify import without_info
+from fluxforge_collector.events import CollectorEvents
+from fluxforge_collector.lane_feed import Recovery
+from fluxforge_collector.source import Sink
+
+_BACKOFF: Final = Backoff(base_s=1.0, cap_s=30.0)
+_TRIES: Final = 5
+"""A venue's REST lags behind its stream by seconds."""
+_PAGES_MAX: Final = 50
+_PAGE: Final = 1000
+_RECORD_ITEMS_MAX: Final = 500
+_NS_PER_MS: Final = 1_000_000
+_METHODS: Final = MappingProxyType({"trades": "fetchTrades", "ohlcv": "fetchOHLCV"})
+_BINANCE: Final = {"spot": "publicGetTrades", "linear": "fapiPublicGetTrades", "inverse": "dapiPublicGetTrades"}
+"""By default ccxt fetches aggregated trades there, whose ids are not those of the stream."""
+
+
+class Backfill:
+    """The holes of one exchange's feeds that wait to be filled."""
+
+    def __init__(self, exchange: Any, sink: Sink, events: CollectorEvents, chance: Callable[[], float]) -> None:
+        self._exchange = exchange
+        self._sink = sink
+        self._events = events
+        self._chance = chance
+        self._closed: asyncio.Queue[Recovery] = asyncio.Queue()
+
+    def recovered(self, recovery: Recovery) -> None:
+        """Take note of a hole's end, if something can be fetched for it."""
+        method = _METHODS.get(recovery.feed.key.channel)
+        if method and self._exchange.has.get(method):
+            self._closed.put_nowait(recovery)
+
+    async def run(self) -> None:
+        """Fill until cancelled, one hole after the other: the venue's REST limits are for all of them."""
+        while True:
+            recovery = await self._closed.get()
+            await self._fill(recovery)
+
+    async def _fill(self, recovery: Recovery) -> None:
+        feed = recovery.feed
+        found: Missing | None = None
+        reason = "what was fetched does not join what was captured"
+        for tries in range(1, _TRIES + 1):
+            try:
+                found = await self._fetch(recovery)
+            except ccxt.BaseError as error:
+                reason = f"{type(error).__name__}: {error}"[:300]
+            if found is not None:
+                break
+            await asyncio.sleep(_BACKOFF.delay_s(tries, self._chance))
+        if found is None:
+            self._events.backfill_failed(feed.key, reason)
+            return
+        for start in range(0, len(found.items), _RECORD_ITEMS_MAX):
+            self._enter(recovery, found.items[start : start + _RECORD_ITEMS_MAX])
+        self._events.backfilled(feed.key, items=len(found.items), is_whole=found.is_whole)
+
+    async def _fetch(self, recovery: Recovery) -> Missing | None:
+        from_ms = recovery.from_ns // _NS_PER_MS
+        before, first = recovery.before, recovery.first
+        if recovery.feed.key.channel == "ohlcv":
+            since = orjson.loads(before)[-1][0] if before else from_ms
+            rows = await self._exchange.fetch_ohlcv(recovery.feed.market, since=since, limit=_PAGE)
+            return missing_candles(rows, before=before, first=first, from_ms=from_ms)
+        fetched = await self._trades(recovery, from_ms)
+        return missing_trades(fetched, before=before, first=first, from_ms=from_ms)
+
+    async def _trades(self, recovery: Recovery, from_ms: int) -> Sequence[Mapping[str, Any]]:
+        """Return the trades since the last one before a hole, page by page, up to the first one behind it."""
+        market = recovery.feed.market
+        times = [trade["timestamp"] for trade in orjson.loads(recovery.before)] if recovery.before else []
+        since = min([from_ms, *times[-1:]])
+        reached = {trade["id"] for trade in orjson.loads(recovery.first)}
+        found: dict[Any, Mapping[str, Any]] = {}
+        for _ in range(_PAGES_MAX):
+            page = await self._exchange.fetch_trades(market, since, _PAGE, self._own_ids(market))
+            fresh = {trade["id"]: trade for trade in page if trade["id"] not in found}
+            found.update(fresh)
+            if not fresh or not reached.isdisjoint(fresh):
+                break
+            since = max(trade["timestamp"] for trade in page)
+        return list(found.values())
+
+    def _own_ids(self, market: str) -> dict[str, str]:
+        """Return what has ccxt fetch trades with the ids that the stream has."""
+        if not self._exchange.id.startswith("binance"):
+            return {}
+        entry = self._exchange.markets[market]
+        kind = next((kind for kind in _BINANCE if entry.get(kind)), None)
+        return {"fetchTradesMethod": _BINANCE[kind]} if kind else {}
+
+    def _enter(self, recovery: Recovery, items: Sequence[Any]) -> None:
+        if recovery.feed.key.channel == "trades":
+            items = [without_info(item) for item in items]
+            exchange_ms = max(item["timestamp"] for item in items)
+        else:
+            exchange_ms = items[-1][0]
+        self._sink.record(
+            recovery.feed,
+            orjson.dumps(items),
+            exchange_ms=exchange_ms,
+            at_ns=self._sink.now(),
+            conn=0,
+            backfill=True,
+        )

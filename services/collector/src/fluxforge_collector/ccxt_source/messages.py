@@ -1,0 +1,54 @@
+"""Messages: what was sent to subscribe, for fewer markets, or turned round. Pure.
+
+ccxt subscribes a whole list again when one market of it is missing, and can unsubscribe on some venues alone.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Any, Final
+
+_VERBS: Final = {
+    "subscribe": "unsubscribe",
+    "SUBSCRIBE": "UNSUBSCRIBE",
+    "sub": "unsub",
+    "public/subscribe": "public/unsubscribe",
+}
+_IDS: Final = frozenset({"id", "req_id", "reqid"})
+
+
+def without(message: Any, others: Collection[str]) -> Any:
+    """Return a message, or what ccxt keeps of it, less what names `others`; the venue's names or our own."""
+    if not isinstance(message, Mapping):
+        return message
+    lower = {name.lower() for name in others}
+    return {key: _less(value, lower) for key, value in message.items()}
+
+
+def unsubscribing(message: Any, others: Collection[str], request: int) -> dict[str, Any] | None:
+    """Return the message that ends a subscription but for the part that is of others; None where none can be made.
+
+    Args:
+        message: What was sent to subscribe.
+        others: What the venue calls the markets in it that are to stay.
+        request: The number that the message bears where messages bear one; the answer must not be taken for another's.
+    """
+    if not isinstance(message, Mapping):
+        return None
+    verb = next((key for key, value in message.items() if isinstance(value, str) and value in _VERBS), None)
+    if verb is None:
+        return None
+    numbers = {key: type(value)(request) for key, value in message.items() if key in _IDS}
+    return {**without(message, others), verb: _VERBS[message[verb]], **numbers}
+
+
+def _less(value: Any, others: Collection[str]) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _less(part, others) for key, part in value.items()}
+    if isinstance(value, list):
+        return [part for part in value if _words(part).isdisjoint(others)]
+    return value
+
+
+def _words(part: Any) -> set[str]:
+    """Return what a part of a subscription may name: `BTC-USD`, `btcusdt@depth`, `orderbook.50.BTCUSDT`, {"instId"}."""
+    texts = [text for text in part.values() if isinstance(text, str)] if isinstance(part, Mapping) else [str(part)]
+    return {word for text in texts for mark in ("@", ".", ":", "\0") for word in text.lower().split(mark)}

@@ -1,0 +1,1 @@
+"""Coinbase Advanced Trade without ccxt in between: its products, its connections, and its frames as records."""

@@ -1,0 +1,56 @@
+"""Lane feeds: what a lane keeps of each of its feeds, and what it tells of them."""
+
+from typing import NamedTuple
+
+from fluxforge.domain.control import FeedKey
+from fluxforge.domain.errors import ConfigurationError
+from fluxforge.domain.record import Feed, RecordWriter
+from fluxforge_collector.blocks import FeedSlot
+
+
+class LaneFeed:
+    """One feed as its lane counts it. `last_data`, `last_ms` and `last_ns` are of its newest record.
+
+    `held`: its source knows it to be broken, so no record ends its holes before it is released.
+    """
+
+    __slots__ = (
+        "dropped",
+        "held",
+        "key",
+        "last_data",
+        "last_ms",
+        "last_ns",
+        "line",
+        "market",
+        "seq",
+        "slot",
+        "unsound",
+    )
+
+    def __init__(self, feed: Feed, boot: str) -> None:
+        if feed.market is None or feed.symbol is None:
+            raise ConfigurationError(f"feed {feed.channel!r} of {feed.exchange}: expected a market, was none")
+        self.market = feed.market
+        self.key = FeedKey(feed.channel, feed.symbol)
+        self.slot: FeedSlot = (feed.channel, feed.symbol)
+        self.line = RecordWriter(feed, boot).line
+        self.seq = 0
+        self.dropped = 0
+        self.unsound = True
+        self.held = False
+        self.last_data = b""
+        self.last_ms: int | None = None
+        self.last_ns = 0
+
+
+class Recovery(NamedTuple):
+    """The end of a feed's holes: since when it was unsound, ns UTC, and the data of the records around it.
+
+    `before` is empty where this boot has none.
+    """
+
+    feed: LaneFeed
+    from_ns: int
+    before: bytes
+    first: bytes
