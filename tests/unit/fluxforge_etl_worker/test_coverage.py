@@ -120,6 +120,15 @@ def test_a_start_after_a_stop_is_no_crash():
     assert [row["event"] for row in rows_of(forged(recording.body), "coverage")] == ["stopped", "started"]
 
 
+def test_a_stop_of_some_feeds_does_not_hide_that_their_collector_crashed_later():
+    recording = Recording(boot="01dboot0")
+    recording.book(T0, BIDS, ASKS)
+    recording.control(T0 + 1, Control(Event.STOPPED, hole="01dboot0:7", feeds=(TRADES,)))
+    recording.boot = "newboot0"
+    recording.control(T0 + 9 * S, Control(Event.STARTED, feeds=(BOOK,), after=After("01dboot0", 4, T0 + 1)))
+    assert [row["event"] for row in rows_of(forged(recording.body), "coverage")] == ["stopped", "crash", "started"]
+
+
 def test_a_start_that_reaches_back_to_what_is_gone_names_no_crash():
     recording = Recording()
     recording.control(T0, Control(Event.STARTED, feeds=(BOOK,), after=After("01dboot0", 4, T0 - S)))

@@ -1,3 +1,4 @@
+from fluxforge.domain.lane import Lane
 from tests.unit.fluxforge_etl_worker.samples import MS, T0, Recording, S, forged, rows_of, trade
 
 
@@ -20,3 +21,10 @@ def test_a_record_without_trades_gives_no_row():
     result = forged(recording.body)
     assert result.rows == {}
     assert result.feeds[0].count == 1
+
+
+def test_where_the_venue_tells_the_maker_s_side_rows_tell_the_taker_s():
+    recording = Recording(Lane("ccxt", "coinbase", "0of1"))
+    recording.trades(T0, trade("a", "buy", 2.0, 3.0), trade("b", "sell", 2.0, 3.0), trade("c", None, 2.0, 3.0))
+    rows = rows_of(forged(recording.body, lane=recording.lane), "trades")
+    assert [row["side"] for row in rows] == ["sell", "buy", None]

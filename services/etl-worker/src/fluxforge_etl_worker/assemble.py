@@ -23,6 +23,9 @@ from fluxforge_etl_worker.payloads import Book, Trade
 from fluxforge_etl_worker.schemas import TICKER_FIELDS
 
 _PAIR_BYTES: Final = 16
+_MAKER_SIDED: Final = frozenset({"coinbase"})
+"""Venues that tell the maker's side of a trade, as ccxt passes it on; rows tell the taker's."""
+_OPPOSITE: Final = {"buy": "sell", "sell": "buy"}
 
 
 def book_columns(
@@ -52,7 +55,7 @@ def trade_columns(
         Keys(keys.capture_ns, _times(own_ms), keys.seq, keys.boot),
         idx,
         trade_id=objects(ids),
-        side=objects(sides),
+        side=objects(_of_takers(sides) if instrument.exchange in _MAKER_SIDED else sides),
         price=np.array(prices, dtype=np.float64),
         amount=np.array(amounts, dtype=np.float64),
         cost=np.array(costs, dtype=np.float64),
@@ -60,6 +63,10 @@ def trade_columns(
         source_kind=objects(kinds)[rows],
         snapshot=np.array(snapshots, dtype=np.bool_)[rows],
     )
+
+
+def _of_takers(sides: Sequence[str | None]) -> list[str | None]:
+    return [None if side is None else _OPPOSITE.get(side, side) for side in sides]
 
 
 def ticker_columns(

@@ -213,7 +213,7 @@ class Attempts:
         return replace(commit, attempt=commit.attempt + 1, parts=tuple(parts))
 
     def _place(self, manifest: Manifest, file: PartFile) -> str:
-        root = dataset_root(self.layout.processed_dir, manifest.source, file.dataset)
+        root = dataset_root(self.layout.processed_dir, manifest.lane.dataset_source, file.dataset)
         return f"{root}/{file.partition}" if file.partition else root
 
     def _stands(self, part: Part) -> bool:

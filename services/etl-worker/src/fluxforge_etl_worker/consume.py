@@ -108,11 +108,13 @@ class EtlService:
         try:
             async with asyncio.TaskGroup() as group:
                 watches = [
-                    group.create_task(self._shutdown.watched(self._bus.failed())),
+                    group.create_task(self._shutdown.watched(self._bus.failed)),
                     group.create_task(self._announce(self._work)),
-                    group.create_task(self._shutdown.watched(self._reconcile(self._work))),
+                    group.create_task(self._shutdown.watched(partial(self._reconcile, self._work))),
                 ]
-                if not await self._shutdown.unless_hurried(self._shutdown.watched(self._claim_all(self._work))):
+                if not await self._shutdown.unless_hurried(
+                    self._shutdown.watched(partial(self._claim_all, self._work))
+                ):
                     self._events.drain_cut_short()
                 for watch in watches:
                     watch.cancel()

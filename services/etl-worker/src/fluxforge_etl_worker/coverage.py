@@ -102,7 +102,7 @@ def crash_rows(rows: Sequence[ControlRow], stopped_before: Iterable[str]) -> lis
     stopped = set(stopped_before)
     found: list[CoverageRow] = []
     for row in rows:
-        if row.control.event is Event.STOPPED:
+        if row.control.ends_boot:
             stopped.add(row.boot)
         after = row.control.after
         if row.control.event is not Event.STARTED or after is None or after.boot in stopped:

@@ -107,6 +107,19 @@ def run_folder(
     return _summary([result for result in results if isinstance(result, Outcome)], dead)
 
 
+def adopt_folder(settings: Settings, source: str) -> tuple[list[Manifest], list[DeadSegment]]:
+    """Give every file of a source that stands in `raw/ready/` its manifest, and process nothing.
+
+    Returns:
+        All manifests of the source, and what cannot be adopted.
+
+    Raises:
+        NameRefusedError: A folder or file whose name cannot be a lane's or a segment's.
+    """
+    dead: list[DeadSegment] = []
+    return list(_manifests(worker_of(settings), source, dead)), dead
+
+
 def _summary(outcomes: list[Outcome], dead: list[DeadSegment]) -> FolderSummary:
     made = [outcome for outcome in outcomes if outcome.forged]
     rows: Counter[str] = Counter()

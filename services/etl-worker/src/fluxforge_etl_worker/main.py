@@ -19,6 +19,7 @@ from fluxforge_etl_worker.work import Worker
 
 if TYPE_CHECKING:
     from fluxforge.runtime.lifecycle import Shutdown
+    from fluxforge_etl_worker.legs.merge import Merger
 
 _SERVICE = "etl-worker"
 
@@ -51,6 +52,14 @@ def worker_of(settings: Settings) -> Worker:
     deletes = settings.etl.delete_after_processing and settings.storage.etl_storage_output.backend == Backend.LOCAL
     retirement = Retirement(sealed=deletes, with_disabled=settings.etl.drop_disabled)
     return Worker(raw, output, etl_options(settings), SystemClock(), retirement)
+
+
+def merger_of(settings: Settings, *, is_over: bool = False) -> "Merger":
+    """Return what merges the legs on the configured stores; they are not looked at yet."""
+    from fluxforge_etl_worker.legs.merge import Merger  # noqa: PLC0415 - no worker wants it
+
+    follows_journal = settings.storage.etl_storage_output.backend != Backend.LOCAL
+    return Merger(worker_of(settings), follows_journal, is_over)
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:

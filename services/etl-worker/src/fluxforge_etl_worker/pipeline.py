@@ -93,15 +93,16 @@ def tail_of(manifest: Manifest, options: EtlOptions, chunks: Callable[[], Iterab
 
 def given_up(manifest: Manifest, options: EtlOptions, reason: str) -> tuple[PartFile, ...]:
     """Return the parts of a segment that a person gave up: rows that name what it held, and nothing of its data."""
-    writer = _writer(manifest, options)
+    writer = part_writer(manifest, options)
     table = coverage_table(manifest.exchange, dropped_rows(manifest, reason))
     writer.add(Dataset.COVERAGE, options.cols(Dataset.COVERAGE), [in_order(table)])
     return tuple(writer.finish())
 
 
-def _writer(manifest: Manifest, options: EtlOptions) -> PartWriter:
+def part_writer(manifest: Manifest, options: EtlOptions) -> PartWriter:
+    """Return what turns the tables of a segment into its parts."""
     return PartWriter(
-        source=manifest.source,
+        source=manifest.lane.dataset_source,
         compression=options.compression,
         features=options.features,
         metadata={
@@ -186,7 +187,7 @@ class _SegmentWork:
         self._lane: LaneWork | None = None
         self._stretch = Stretch(options.hf_interval_ns)
         self._until_ns = 0
-        self._writer = _writer(manifest, options)
+        self._writer = part_writer(manifest, options)
         self._coverage: list[CoverageRow] = lost_rows(manifest)
         self._generic: dict[str, list[GenericRows]] = {}
         self.bad: list[BadLine] = []

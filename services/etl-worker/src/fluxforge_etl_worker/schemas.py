@@ -144,10 +144,13 @@ CANDLE: Final = "ohlcv"
 
 _TICKER: Final = tuple(Typed(column, source) for column, source in TICKER_FIELDS.items())
 
+_PRICES: Final = tuple(Typed(name, name) for name in ("open", "high", "low", "close", "volume"))
+
 STRUCTURES: Final[Mapping[str, tuple[Typed, ...]]] = {
-    CANDLE: (
-        Typed("start_ms", "timestamp", Form.MILLISECONDS),
-        *(Typed(name, name) for name in ("open", "high", "low", "close", "volume")),
+    CANDLE: (Typed("start_ms", "timestamp", Form.MILLISECONDS), *_PRICES),
+    **dict.fromkeys(
+        (f"{CANDLE}_{timeframe}" for timeframe in ("1s", "5s", "5m", "15m", "1h", "4h", "1d")),
+        (Typed("start_ms", "start_ms", Form.MILLISECONDS), *_PRICES),
     ),
     "bidsasks": _TICKER,
     "mark_price": _TICKER,
@@ -173,8 +176,56 @@ STRUCTURES: Final[Mapping[str, tuple[Typed, ...]]] = {
         Typed("interest_rate", "interestRate"),
         Typed("estimated_settle_price", "estimatedSettlePrice"),
     ),
+    "definition": (
+        *(
+            Typed(column, source, Form.TEXT)
+            for column, source in {
+                "instrument_id": "instrument_id",
+                "raw_instrument_id": "raw_instrument_id",
+                "underlying_id": "underlying_id",
+                "raw_symbol": "raw_symbol",
+                "instrument_class": "instrument_class",
+                "security_update_action": "security_update_action",
+                "security_type": "security_type",
+                "cfi": "cfi",
+                "asset": "asset",
+                "product_group": "group",
+                "venue": "exchange",
+                "underlying": "underlying",
+                "currency": "currency",
+                "settl_currency": "settl_currency",
+                "strike_price_currency": "strike_price_currency",
+                "unit_of_measure": "unit_of_measure",
+            }.items()
+        ),
+        *(
+            Typed(name, name)
+            for name in (
+                "min_price_increment",
+                "display_factor",
+                "high_limit_price",
+                "low_limit_price",
+                "max_price_variation",
+                "unit_of_measure_qty",
+                "min_price_increment_amount",
+                "price_ratio",
+                "strike_price",
+                "market_depth",
+                "contract_multiplier",
+                "original_contract_size",
+                "min_lot_size_round_lot",
+                "maturity_year",
+                "maturity_month",
+                "maturity_day",
+            )
+        ),
+        *(Typed(name, name, Form.MILLISECONDS) for name in ("activation_ms", "expiration_ms")),
+    ),
 }
-"""Channel -> columns after the keys, where ccxt fixes the structure. `exchange_ms` among them: a row has its own."""
+"""Channel -> columns after the keys, where ccxt, or for definitions Databento, fixes the structure.
+
+`exchange_ms` among them: a row has its own.
+"""
 
 MORE: Final = pa.field("more", pa.string())
 """Last column of a channel without a schema: what its other columns cannot hold, as a JSON object."""

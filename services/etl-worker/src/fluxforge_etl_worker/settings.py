@@ -52,6 +52,7 @@ def etl_options(settings: Settings) -> EtlOptions:
         "ticker": channels.ticker.enabled,
         "trades": channels.trades.enabled,
         "orderbook": channels.orderbook.enabled,
+        "wire": channels.wire.enabled,
     }
     book_cols = channels.orderbook.partition_cols
     return EtlOptions(
@@ -64,6 +65,7 @@ def etl_options(settings: Settings) -> EtlOptions:
             Dataset.BOOKS: book_cols,
             Dataset.HF: book_cols,
             Dataset.BARS: book_cols,
+            "wire": channels.wire.partition_cols,
         },
         disabled=frozenset(name for name, on in enabled.items() if not on),
         keep_books=channels.orderbook.keep_books,

@@ -148,7 +148,7 @@ class LaneWork:
 
     def _crashes(self, before: History, controls: Sequence[ControlRow]) -> list[CoverageRow]:
         """Return the holes of collectors that ended without saying so, where what stood before them is known."""
-        stopped = [row.boot for row in before.controls if row.control.event is Event.STOPPED]
+        stopped = [row.boot for row in before.controls if row.control.ends_boot]
         own = [
             row
             for row in controls

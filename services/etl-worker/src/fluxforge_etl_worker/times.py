@@ -24,10 +24,8 @@ class OldestSegment(Collector):
 
     @override
     def collect(self) -> Iterator[Metric]:
-        status = self._status()
-        age_ns = max(0, status.at_ns - status.oldest_ns) if status.oldest_ns else 0
         text = "Age of the oldest announcement that is not acknowledged."
-        yield GaugeMetricFamily(f"{_PREFIX}_oldest_segment_seconds", text, value=age_ns / _NS)
+        yield GaugeMetricFamily(f"{_PREFIX}_oldest_segment_seconds", text, value=self._status().oldest_age_ns / _NS)
 
 
 class Commits(Collector):

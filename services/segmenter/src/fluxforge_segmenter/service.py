@@ -5,6 +5,7 @@ import contextlib
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from fluxforge.domain.errors import TransientError
@@ -80,7 +81,7 @@ class Segmenter:
             BaseExceptionGroup: Of the errors that ended the service.
         """
         async with asyncio.TaskGroup() as background:
-            failed = self._shutdown.watched(self._ports.bus.failed())
+            failed = self._shutdown.watched(self._ports.bus.failed)
             watches = [background.create_task(failed), background.create_task(self._announce())]
             if not await self._shutdown.unless_hurried(self._serve_lanes()):
                 self._events.drain_cut_short()
@@ -96,7 +97,7 @@ class Segmenter:
             for lane in await self._known_lanes():
                 if lane not in self._lanes:
                     self._lanes.add(lane)
-                    group.create_task(self._shutdown.watched(self._serve(lane)), name=str(lane))
+                    group.create_task(self._shutdown.watched(partial(self._serve, lane)), name=str(lane))
             self._has_looked = True
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._shutdown.wait(), _POLL_S)

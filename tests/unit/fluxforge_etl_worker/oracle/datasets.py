@@ -63,7 +63,7 @@ def coverage_rows(lane: Lane) -> list[Row]:
         told = {"hole": data["hole"], "event": data["event"], "to_ns": data["to_ns"], "reason": data["reason"]}
         told |= {"detector": "collector", "count": data["count"]} | _missing(data)
         rows += [row | told for row in _coverage(record, begin)]
-        if data["event"] == "stopped":
+        if data["event"] == "stopped" and data["hole"] is None:
             stopped.add(record["boot"])
         after = data.get("after")
         if data["event"] == "started" and after and after["boot"] not in stopped:

@@ -96,6 +96,13 @@ def counts(row: dict[str, Any]) -> bool:
     return not row["resent"] and row["source_kind"] is None
 
 
+def taker_side(exchange: str, side: str | None) -> str | None:
+    """Coinbase tells the side of the order that stood in its book."""
+    if exchange != "coinbase" or side is None:
+        return side
+    return "sell" if side == "buy" else "buy"
+
+
 def trade_rows(lane: Lane) -> list[dict[str, Any]]:
     """Return every trade of the lane, with whether the venue had sent it before."""
     rows = []
@@ -122,7 +129,7 @@ def trade_rows(lane: Lane) -> list[dict[str, Any]]:
                     "seq": record["seq"],
                     "idx": idx,
                     "trade_id": trade_id,
-                    "side": trade["side"],
+                    "side": taker_side(record["exchange"], trade["side"]),
                     "price": float(trade["price"]),
                     "amount": float(trade["amount"]),
                     "cost": None if trade["cost"] is None else float(trade["cost"]),

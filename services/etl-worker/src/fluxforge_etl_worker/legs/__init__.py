@@ -1,0 +1,1 @@
+"""Legs: what two collectors captured of the same feeds, merged hour by hour into one source."""

@@ -1,0 +1,147 @@
+"""The ledger of two legs: which hours of an exchange are over in both, and what they were made of.
+
+It reads manifests and marks, which stay when data goes (ADR-0007).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from fluxforge.domain.control import FeedKey
+from fluxforge.domain.errors import ManifestError
+from fluxforge.domain.lane import Lane, Leg
+from fluxforge.domain.record import CONTROL_CHANNEL
+from fluxforge.domain.segment import Manifest, SegmentName, hour_of
+from fluxforge_etl_worker.legs.hour import HOUR_NS
+from fluxforge_etl_worker.listing import listed
+from fluxforge_etl_worker.work import Worker
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Venue:
+    """An exchange of a source that two legs capture."""
+
+    source: str
+    exchange: str
+
+
+@dataclass(slots=True)
+class LegsLedger:
+    """The lanes of both legs of one exchange, rescue lanes among them, by their segments' names in order."""
+
+    worker: Worker
+    segments: dict[Lane, list[str]]
+    _manifests: dict[tuple[Lane, str], Manifest] = field(default_factory=dict)
+
+    def first_ns(self) -> int:
+        """Return the begin of the hour in which leg B begins."""
+        first = [self._manifest(lane, names[0]) for lane, names in self.segments.items() if lane.leg is Leg.B]
+        return min(manifest.first_capture_ns for manifest in first) // HOUR_NS * HOUR_NS
+
+    def waits_for(self, after_ns: int, until_ns: int, stopped_ns: Callable[[Leg], set[int]] | None) -> list[str]:
+        """Return what an hour waits for. `stopped_ns`: when a leg ended in order; None: nobody asks how far it came."""
+        waits = []
+        for lane in sorted(self.segments):
+            known = self._some(lane, after_ns)
+            meeting = [manifest for manifest in known if _overlaps(manifest, after_ns, until_ns)]
+            waits += [
+                self._unplaced(lane, manifest.name)
+                for manifest in meeting
+                if not self.worker.attempts.is_placed(lane, manifest.name)
+            ]
+            if stopped_ns and not lane.is_rescue and not self._has_passed(lane, until_ns, stopped_ns):
+                came = known[-1].last_capture_ns if known else 0
+                waits.append(f"{lane}: sealed up to {_said(came)}, the hour ends {_said(until_ns)}")
+        return waits
+
+    def overlapping(self, after_ns: int, until_ns: int) -> list[Manifest]:
+        """Return the segments with records in a stretch of time."""
+        return [
+            manifest
+            for lane in sorted(self.segments)
+            for manifest in self._some(lane, after_ns)
+            if _overlaps(manifest, after_ns, until_ns)
+        ]
+
+    def traded_before(self, time_ns: int) -> frozenset[str]:
+        """Return the symbols whose trades feed had a record by a time, as far as segments that end there tell."""
+        found: set[str] = set()
+        for lane in self.segments:
+            ended = [one for one in self._some(lane, time_ns) if one.last_capture_ns <= time_ns]
+            last_seqs = ended[-1].last_seqs if ended else ()
+            found.update(last.symbol for last in last_seqs if last.symbol and last.channel == "trades")
+        return frozenset(found)
+
+    def _has_passed(self, lane: Lane, until_ns: int, stopped_ns: Callable[[Leg], set[int]]) -> bool:
+        """Return whether nothing of a lane can lie before a time any more: it went on, or it ended in order."""
+        known = self._some(lane, until_ns)
+        if not known:
+            return False
+        newest = known[-1]
+        if newest.last_capture_ns >= until_ns or newest.final:
+            return True
+        return newest.last_capture_ns in stopped_ns(lane.leg)
+
+    def _unplaced(self, lane: Lane, segment: str) -> str:
+        if self.worker.is_dead(lane, segment):
+            return f"{lane} {segment}: it cannot be processed; see `fluxforge dead ls`"
+        return f"{lane} {segment}: it is sealed, and not in Parquet yet"
+
+    def _some(self, lane: Lane, after_ns: int) -> list[Manifest]:
+        """Return the manifests of a lane from the last one that begins an hour before a time on."""
+        names = self.segments[lane]
+        begin = hour_of(max(after_ns - HOUR_NS, 0))
+        first = max((n for n, name in enumerate(names) if _hour(name) < begin), default=0)
+        return [self._manifest(lane, name) for name in names[first:]]
+
+    def _manifest(self, lane: Lane, segment: str) -> Manifest:
+        key = (lane, segment)
+        if key not in self._manifests:
+            self._manifests[key] = self.worker.manifest(lane, segment)
+        return self._manifests[key]
+
+
+def ledgers(worker: Worker) -> dict[Venue, LegsLedger]:
+    """Return the ledger of every exchange that has a leg B."""
+    lanes = {
+        lane: [segment.name for segment in segments if segment.has_manifest]
+        for lane, segments in listed(worker.raw, worker.options.layout).items()
+    }
+    venues = {Venue(lane.source, lane.exchange) for lane, names in lanes.items() if lane.leg is Leg.B and names}
+    return {
+        venue: LegsLedger(
+            worker,
+            {lane: names for lane, names in lanes.items() if Venue(lane.source, lane.exchange) == venue and names},
+        )
+        for venue in sorted(venues)
+    }
+
+
+def _overlaps(manifest: Manifest, after_ns: int, until_ns: int) -> bool:
+    return bool(manifest.records) and manifest.last_capture_ns > after_ns and manifest.first_capture_ns <= until_ns
+
+
+def feeds_of(manifests: Sequence[Manifest]) -> frozenset[FeedKey]:
+    """Return the feeds of which segments hold records."""
+    return frozenset(
+        FeedKey(feed.channel, feed.symbol)
+        for manifest in manifests
+        for feed in manifest.feeds
+        if feed.symbol is not None and feed.channel != CONTROL_CHANNEL
+    )
+
+
+def hour_name(begin_ns: int) -> str:
+    """Return the name of the hour that begins at a time, such as `hour_20261122T10`."""
+    return f"hour_{hour_of(begin_ns)}"
+
+
+def _hour(segment: str) -> str:
+    try:
+        return SegmentName.parse(segment).hour
+    except ManifestError:
+        return ""  # put there by hand: nobody knows when it is of
+
+
+def _said(time_ns: int) -> str:
+    return f"{datetime.fromtimestamp(time_ns // 10**9, tz=UTC):%Y-%m-%d %H:%M:%S}"

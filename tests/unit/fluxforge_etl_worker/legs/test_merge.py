@@ -1,0 +1,270 @@
+"""Two legs that lost different records become what one leg would have been that lost none."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from random import Random
+from typing import Any
+
+import pytest
+
+from fluxforge.adapters.memory.store import MemoryStore
+from fluxforge.domain.control import Control, Event, FeedKey
+from fluxforge.domain.errors import ConfigurationError
+from fluxforge.domain.lane import Lane
+from fluxforge_etl_worker.legs.hour import HOUR_NS
+from fluxforge_etl_worker.legs.merge import HourOutcome
+from tests.unit.fluxforge_etl_worker.legs.pair import (
+    END,
+    HOUR,
+    LANE,
+    LATER,
+    LEG_B,
+    by_symbol,
+    lane,
+    merger,
+    rows,
+    split,
+    worked,
+)
+from tests.unit.fluxforge_etl_worker.samples import Recording, S, options, sealed, stored, worker_on
+from tests.unit.fluxforge_etl_worker.steps import At, KilledError, SteppedStore, everything, killed
+
+RECORDS = 500
+DATASETS = ("orderbook/hf", "orderbook/bars", "orderbook/books", "trades", "ticker")
+
+
+def pair(seed: int = 1, cuts: tuple[int, ...] = (60, 200), lost: float = 0.5) -> MemoryStore:
+    """Return a store in which both legs stand in Parquet."""
+    store = MemoryStore()
+    a, b = split(lane(RECORDS), Random(seed), lost=lost)
+    worked(store, LANE, a, cuts)
+    worked(store, LEG_B, b, [cut + 31 for cut in cuts])
+    return store
+
+
+@pytest.fixture(scope="module")
+def perfect() -> MemoryStore:
+    store = MemoryStore()
+    worked(store, LANE, lane(RECORDS))
+    return store
+
+
+def within(found: list[dict[str, Any]], dataset: str) -> list[dict[str, Any]]:
+    """Return the rows of the two hours that are over."""
+    ends = [row["ts_ns"] + (row["duration"] * S if dataset == "orderbook/bars" else 0) for row in found]
+    return [row for row, end in zip(found, ends, strict=True) if HOUR < end <= END + HOUR_NS]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_merged_hours_are_those_of_the_leg_that_lost_nothing(perfect: MemoryStore, seed: int) -> None:
+    store = pair(seed)
+    outcomes = list(merger(store).run())
+    assert [(one.is_new, bool(one.waits_for)) for one in outcomes[:2]] == [(True, False), (True, False)]
+    for dataset in DATASETS:
+        found, wanted = rows(store, "ccxt.merged", dataset), within(rows(perfect, "ccxt", dataset), dataset)
+        assert len(wanted) > 10 or dataset == "ticker"
+        # Compared as text: a float that differs in its last bit is another.
+        assert repr(by_symbol(found)) == repr(by_symbol(wanted)), dataset
+    states = {row["book_state"] for row in rows(store, "ccxt.merged", "orderbook/hf")}
+    assert {"synced", "suspect"} <= states
+    hours = {row["ts_ns"] > END for row in rows(store, "ccxt.merged", "orderbook/hf")}
+    assert hours == {True, False}, "the story should go over the full hour"
+
+
+def test_hours_come_out_alike_in_any_order_and_however_the_legs_were_cut() -> None:
+    one, other = pair(), pair(cuts=(10, 11, 150, 290))
+    for _ in merger(one).run():
+        pass
+    for begin in (END, HOUR):
+        moment = _moment(begin)
+        assert [outcome.is_new for outcome in merger(other).run(first=moment, last=moment)] == [True]
+    for dataset in DATASETS:
+        assert repr(rows(one, "ccxt.merged", dataset)) == repr(rows(other, "ccxt.merged", dataset))
+
+
+def test_who_captured_a_row_stays_beside_it() -> None:
+    store = pair()
+    list(merger(store).run())
+    boots = {row["boot"].startswith("b9") for row in rows(store, "ccxt.merged", "orderbook/books")}
+    assert boots == {True, False}
+    own = {(row["boot"], row["seq"]) for leg in ("ccxt", "ccxt.b") for row in rows(store, leg, "trades")}
+    assert {(row["boot"], row["seq"]) for row in rows(store, "ccxt.merged", "trades")} <= own
+
+
+def test_the_legs_stay_as_they_are_and_a_second_run_changes_nothing() -> None:
+    store = pair()
+    before = everything(store)
+    first = list(merger(store).run())
+    after = everything(store)
+    assert {key: body for key, body in after.items() if key in before} == before
+    assert {key.split("/")[1] for key in after.keys() - before.keys() if key.startswith("processed/")} == {
+        "ccxt.merged"
+    }
+    again = list(merger(store).run())
+    assert everything(store) == after
+    assert [one.is_new for one in again[:2]] == [False, False]
+    assert [one.begin for one in again] == [one.begin for one in first]
+
+
+def test_the_run_says_how_the_legs_did_feed_by_feed() -> None:
+    outcome = next(merger(pair()).run())
+    feeds = {(feed.channel, feed.symbol): feed for feed in outcome.feeds}
+    books = feeds["orderbook", "BTC-USDT"]
+    assert books.a.only > 5
+    assert books.b.only > 5
+    assert books.ties + books.a.only + books.b.only == books.rows
+    assert sum(feed.rows for feed in outcome.feeds if feed.channel == "trades") == outcome.rows["trades"]
+
+
+def test_an_hour_waits_until_both_legs_are_in_parquet_beyond_it() -> None:
+    store = MemoryStore()
+    a, b = split(lane(RECORDS), Random(1), lost=0.5)
+    worked(store, LANE, a)
+    early = [line for line in b if b'"capture_ns":' in line][:40]
+    worked(store, LEG_B, early)
+    (waiting, *_) = _first(store)
+    assert "ccxt-binance-0of1b: sealed up to" in waiting
+    assert next(merger(store, is_over=True).run()).is_new
+
+
+def test_an_hour_waits_for_a_sealed_segment_that_no_worker_has_met() -> None:
+    store = MemoryStore()
+    a, b = split(lane(RECORDS), Random(1), lost=0.5)
+    worked(store, LANE, a)
+    (segment,) = sealed(b, (), LEG_B)
+    stored(store, segment.body, segment.manifest)
+    assert _first(store, is_over=True) == (
+        f"ccxt-binance-0of1b {segment.manifest.name}: it is sealed, and not in Parquet yet",
+    )
+    worker_on(store).process(LEG_B, segment.manifest.name)
+    assert _first(store) == ()
+
+
+def test_an_hour_that_is_not_over_is_not_looked_at() -> None:
+    assert list(merger(pair(), now=END - 1).run()) == []
+
+
+def test_without_books_nothing_is_merged() -> None:
+    with pytest.raises(ConfigurationError, match="keep_books: true"):
+        list(merger(pair(), options(keep_books=False)).run())
+
+
+def test_an_exchange_with_one_leg_is_none_of_ours(perfect: MemoryStore) -> None:
+    assert list(merger(perfect).run()) == []
+
+
+def test_a_rescue_lane_of_a_leg_counts_as_that_leg() -> None:
+    store = MemoryStore()
+    a, b = split(lane(RECORDS), Random(1), lost=0.0)
+    worked(store, LANE, a)
+    worked(store, LEG_B, b[:5] + b[-1:])
+    worked(store, Lane("ccxt", "binance", "0of1br9f3c"), b[5:-1])
+    outcome = next(merger(store).run())
+    assert outcome.is_new
+    assert {feed.b.only for feed in outcome.feeds} == {0}
+    assert all(feed.a.only == 0 for feed in outcome.feeds)
+
+
+def test_a_leg_that_stopped_in_order_is_not_waited_for() -> None:
+    a, b = (Recording(), Recording(lane=LEG_B, boot="bbbbbbbb"))
+    feeds = (FeedKey("ticker", "BTC-USDT"),)
+    for leg in (a, b):
+        leg.control(END - 9 * S, Control(Event.STARTED, feeds=feeds))
+        leg.ticker(END - 8 * S, last=1.0)
+    a.control(END - 7 * S, Control(Event.STOPPED, feeds=feeds))
+    store = MemoryStore()
+    worked(store, LANE, a.lines)
+    worked(store, LEG_B, b.lines)
+    assert _first(store) == ("ccxt-binance-0of1b: sealed up to 2023-11-14 22:59:52, the hour ends 2023-11-14 23:00:00",)
+
+
+def test_parts_that_are_lost_between_commit_and_place_are_made_again() -> None:
+    whole, store = pair(), pair()
+    list(merger(whole).run(last=_moment(HOUR)))
+
+    def lost() -> None:
+        for key in list(store.keys(".tmp")):
+            store.delete(key)
+        raise KilledError
+
+    lane_of_hour = "commits/ccxt-binance-0of1m/hour_20231114T22"
+
+    def step(operation: str) -> None:
+        if operation.startswith("move ") and store.size(f"{lane_of_hour}.json") is not None:
+            lost()
+
+    with pytest.raises(KilledError):
+        list(merger(SteppedStore(store, step)).run(last=_moment(HOUR)))
+    assert not list(store.keys("processed/ccxt.merged"))
+    list(merger(store).run(last=_moment(HOUR)))
+    assert store.size(f"{lane_of_hour}.r2.json") is not None
+    for dataset in DATASETS:
+        assert rows(store, "ccxt.merged", dataset) == rows(whole, "ccxt.merged", dataset)
+    assert not list(store.keys(".tmp"))
+
+
+def test_files_that_the_compactor_merged_meanwhile_are_looked_for_anew() -> None:
+    whole, store = pair(), pair()
+    list(merger(whole).run(last=_moment(HOUR)))
+    renamed: list[str] = []
+
+    def step(operation: str) -> None:
+        verb, _, key = operation.partition(" ")
+        if verb == "size" and key.startswith("processed/ccxt/trades") and key.endswith("1.parquet") and not renamed:
+            renamed.append(key)
+            store.move(key, key.replace("part_", "again_"))
+
+    list(replace(merger(SteppedStore(store, step)), follows_journal=False).run(last=_moment(HOUR)))
+    assert renamed
+    assert rows(store, "ccxt.merged", "trades") == rows(whole, "ccxt.merged", "trades")
+
+
+def test_what_somebody_left_beside_an_hour_that_is_in_place_goes() -> None:
+    store = pair()
+    list(merger(store).run())
+    before = everything(store)
+    store.create(".tmp/ccxt-binance-0of1m_hour_20231114T22.1-abcdef01/00001.parquet", b"of one who came too late")
+    store.create(".tmp/ccxt-binance-0of1_hour_20231114T22.1-abcdef01/00001.parquet", b"another's")
+    list(merger(store).run())
+    assert set(everything(store)) - set(before) == {".tmp/ccxt-binance-0of1_hour_20231114T22.1-abcdef01/00001.parquet"}
+
+
+def test_killed_before_any_operation_the_next_run_ends_it_and_nothing_is_left_over() -> None:
+    recording = Recording()
+    for n in range(4):
+        recording.book(END - 2 * S + n, [[100.0 + n, 1.0]], [[200.0, 1.0]])
+    recording.ticker(END + S, last=1.0)
+    store = MemoryStore()
+    a, b = split(recording.lines, Random(1), lost=0.5)
+    worked(store, LANE, a)
+    worked(store, LEG_B, b)
+    begun = {key: store.read(key) for key in store.keys("")}
+    few = options(hf_interval_ns=60 * S, horizons_s=(1,), bar_durations_s=(1,))
+    now = END + 1
+    list(merger(store, few, now).run())
+    whole, number = everything(store), 0
+    while True:
+        broken = MemoryStore()
+        for key, body in begun.items():
+            broken.create(key, body)
+        step = At(number, killed)
+        try:
+            list(merger(SteppedStore(broken, step), few, now).run())
+        except KilledError:
+            for key in broken.keys("processed/ccxt.merged"):
+                assert broken.read(key) == whole[key], "a part of an hour is the whole part"
+        list(merger(broken, few, now).run())
+        assert everything(broken) == whole
+        if not step.was_reached:
+            break
+        number += 1
+    assert number > 20
+
+
+def _first(store: MemoryStore, **more: Any) -> tuple[str, ...]:
+    outcome: HourOutcome = next(merger(store, now=LATER, **more).run())
+    return outcome.waits_for
+
+
+def _moment(at_ns: int) -> datetime:
+    return datetime.fromtimestamp(at_ns // 10**9, tz=UTC)
