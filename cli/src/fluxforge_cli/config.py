@@ -15,12 +15,16 @@ _JSON_OPTION = typer.Option("--json", help="JSON instead of YAML.")
 def check(config: ConfigOption = None) -> None:
     """Say whether the configuration can be used; every fault with its line, key and what would be right."""
     chosen = choose(config)
+    tree = chosen.settings
     channels = [
-        f"{exchange} {method} ({len(markets) if isinstance(markets, tuple) else 'filtered'})"
-        for exchange, one in chosen.settings.ccxt.exchanges.items()
+        f"{exchange} {method} ({_count(markets)})"
+        for exchange, one in tree.ccxt.exchanges.items()
         for method, markets in one.channels.items()
         if markets
     ]
+    if tree.coinbase:
+        listed = tree.coinbase.channels.items()
+        channels += [f"coinbase {channel} ({_count(markets)}, natively)" for channel, markets in listed if markets]
     typer.echo(f"{chosen.config or 'defaults and environment'}: ok")
     typer.echo(f"captures: {', '.join(channels) if channels else 'nothing'}")
 
@@ -44,3 +48,7 @@ def schema() -> None:
     from fluxforge.runtime.settings import Settings  # noqa: PLC0415 - heavy
 
     typer.echo(orjson.dumps(Settings.model_json_schema(), option=orjson.OPT_INDENT_2).decode())
+
+
+def _count(markets: object) -> str:
+    return str(len(markets)) if isinstance(markets, tuple) else "filtered"

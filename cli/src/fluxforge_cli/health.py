@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 _LISTEN_S: Final = 3.0
 _BACKLOG_MINUTES: Final = 15
-_QUIET_S: Final = 60.0
 _NS: Final = 1_000_000_000
 _NS_PER_MINUTE: Final = 60 * _NS
 _NAMED_MAX: Final = 20
@@ -76,12 +75,13 @@ def findings(
 ) -> list[Finding]:
     """Return each process that the configuration asks for, or that was heard, and how it is. Pure."""
     from fluxforge.domain.status import CollectorStatus, CompactorStatus, EtlStatus, SegmenterStatus  # noqa: PLC0415 - heavy
-    from fluxforge_cli.system.plan import lanes  # noqa: PLC0415 - heavy
+    from fluxforge.runtime.settings.lanes import configured_lanes  # noqa: PLC0415 - heavy
+    from fluxforge_collector.settings import STALE_S  # noqa: PLC0415 - heavy
 
     statuses = list(heard.values())
-    quiet_s = settings.ingestion.stall_seconds or _QUIET_S
+    quiet_s = settings.ingestion.stall_seconds or STALE_S
     collectors = {status.lane: status for status in statuses if isinstance(status, CollectorStatus)}
-    names = [str(lane) for lane in lanes(settings)]
+    names = [str(lane) for lane in configured_lanes(settings)]
     names += sorted(collectors.keys() - set(names))
     found = [_collector(lane, collectors.get(lane), quiet_s) for lane in names]
     segmenters = [_segmenter(status) for status in statuses if isinstance(status, SegmenterStatus)]
@@ -124,10 +124,9 @@ def _segmenter(status: "SegmenterStatus") -> Finding:
 
 def _worker(status: "EtlStatus", backlog_minutes: int) -> Finding:
     says = f"{_ready(status.ready)}, backlog {status.backlog:,} segments"
-    age_ns = status.at_ns - status.oldest_ns if status.oldest_ns else 0
-    is_old = age_ns > backlog_minutes * _NS_PER_MINUTE
+    is_old = status.oldest_age_ns > backlog_minutes * _NS_PER_MINUTE
     if is_old:
-        says += f", the oldest waits for {age_ns // _NS_PER_MINUTE:,} minutes"
+        says += f", the oldest waits for {status.oldest_age_ns // _NS_PER_MINUTE:,} minutes"
     return _finding("etl-worker", says, {_NOT_READY: not status.ready, _BACKLOG: is_old})
 
 

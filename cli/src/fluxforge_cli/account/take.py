@@ -29,6 +29,9 @@ def take_account(settings: Settings, run: Run) -> Counts:
 
 def _unprocessed(settings: Settings) -> frozenset[str]:
     channels = settings.etl.channels
-    off = {name: not one.enabled for name, one in (("ticker", channels.ticker), ("trades", channels.trades))}
+    off = {
+        name: not one.enabled
+        for name, one in (("ticker", channels.ticker), ("trades", channels.trades), ("wire", channels.wire))
+    }
     off["orderbook"] = not (channels.orderbook.enabled and channels.orderbook.keep_books)
     return frozenset(name for name, is_off in off.items() if is_off)

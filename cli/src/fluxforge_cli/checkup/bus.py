@@ -15,6 +15,7 @@ _FULL: Final = 0.8
 _OFFSET_NS_MAX: Final = 500_000_000
 _OFFSET_NS_CRITICAL: Final = 10_000_000_000
 _NS: Final = 1_000_000_000
+_REFUSED: Final = "check nats.user and nats.password, or nats.credentials_file, and what that user may do"
 _PROVISION: Final = "run `fluxforge provision`; repeating it changes nothing"
 
 
@@ -27,7 +28,7 @@ async def check_bus(settings: Settings, clock: Clock) -> list[Finding]:
             Finding("bus", State.CRITICAL, str(error), "start the server; check nats.servers, the network and its TLS")
         ]
     except FluxForgeError as error:
-        return [Finding("bus", State.CRITICAL, str(error), "check nats.credentials_file and what its user may do")]
+        return [Finding("bus", State.CRITICAL, str(error), _REFUSED)]
     return judge_bus(found, is_unsafe_accepted=settings.nats.unsafe_durability)
 
 

@@ -7,11 +7,8 @@ from pathlib import Path
 
 import orjson
 
-from fluxforge.domain.errors import ConfigurationError
-from fluxforge.domain.lane import Lane
 from fluxforge.runtime.settings import Settings
-
-CCXT = "ccxt"
+from fluxforge.runtime.settings.lanes import CCXT, configured_lanes
 
 
 class Role(StrEnum):
@@ -32,26 +29,6 @@ class ServicePlan:
     module: str
     arguments: tuple[str, ...]
     variables: Mapping[str, str]
-
-
-def lanes(settings: Settings) -> tuple[Lane, ...]:
-    """Return the lanes of every exchange with something to capture.
-
-    Raises:
-        ConfigurationError: Nothing is configured.
-    """
-    found = [
-        Lane(CCXT, exchange, f"{shard}of{one.shards}")
-        for exchange, one in settings.ccxt.exchanges.items()
-        if any(one.channels.values())
-        for shard in range(one.shards)
-    ]
-    if not found:
-        raise ConfigurationError(
-            "nothing to capture: name markets under ccxt.exchanges.<exchange>.channels; "
-            "config/config.example.yaml shows how, and `fluxforge demo` needs no configuration"
-        )
-    return tuple(found)
 
 
 def plan(
@@ -85,9 +62,10 @@ def plan(
     add(Role.SEGMENTER, "", "fluxforge_segmenter")
     for worker in range(settings.etl.workers):
         add(Role.ETL, str(worker), "fluxforge_etl_worker")
-    for lane in lanes(settings):
-        extra = ("--exchange", lane.exchange, "--shard", lane.shard)
-        add(Role.COLLECTOR, f"{lane.exchange}-{lane.shard}", "fluxforge_collector", *extra)
+    for lane in configured_lanes(settings):
+        extra = ("--source", lane.source, "--exchange", lane.exchange, "--shard", lane.shard)
+        instance = f"{lane.exchange}-{lane.shard}" if lane.source == CCXT else str(lane)
+        add(Role.COLLECTOR, instance, "fluxforge_collector", *extra)
     if compacts and settings.compaction.enabled:
         add(Role.COMPACTOR, "", "fluxforge_compactor")
     return services

@@ -52,7 +52,7 @@ def boots_of(lanes: Sequence[LaneBooks], *, adopted: Iterable[str]) -> tuple[lis
     skipped = set(adopted)
     began = {boot: at for boot, at in _began(lanes, said).items() if boot not in skipped}
     order = sorted(began, key=lambda boot: (began[boot], boot))
-    stopped = {one.boot for one in said if one.event == Event.STOPPED}
+    stopped = {one.boot for one in said if one.event == Event.STOPPED and one.hole is None}
     bounds = {one.boot: (one.from_ns, one.to_ns) for one in said if one.event == CRASH}
     boots, holes = [], []
     for boot, after in pairwise([*order, None]):

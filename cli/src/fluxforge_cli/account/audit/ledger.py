@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from fluxforge.domain.control import SOUND_EVENTS, UNSOUND_EVENTS
-from fluxforge.domain.lane import Lane, shard_of
+from fluxforge.domain.lane import Lane, Leg, shard_of
 from fluxforge.runtime.settings import Settings
 from fluxforge_cli.account.audit.close import Audit, home
 from fluxforge_cli.account.audit.findings import in_order
@@ -28,7 +28,10 @@ _FOREVER_NS: Final = 1 << 62
 
 
 def against_ledger(audit: Audit, ledger: Path, settings: Settings, lanes: Collection[Lane]) -> Audit:
-    """Return the audit with what a ledger says added; `lanes`: of these alone."""
+    """Return the audit with what a ledger says added; `lanes`: of these alone.
+
+    It tells of one collector: of an exchange that two legs capture, leg A is compared.
+    """
     with ledger.open("rb") as lines:
         frames, trades = times_sent(lines)
     database = open_datasets(processed_files(settings))
@@ -55,7 +58,7 @@ def read_holes(
     """
     rows = database.execute(
         "SELECT exchange, channel, symbol, coalesce(hole, boot || ':' || event || ':' || seq), event, from_ns, to_ns "
-        "FROM all_coverage ORDER BY from_ns, seq"
+        "FROM all_coverage WHERE NOT contains(source, '.') ORDER BY from_ns, seq"
     ).fetchall()
     sound: defaultdict[FeedName, list[int]] = defaultdict(list)
     told: defaultdict[FeedName, dict[str, list[FeedHole]]] = defaultdict(lambda: defaultdict(list))
@@ -90,7 +93,8 @@ def _rank(event: str) -> int:
 
 def _captured(database: "duckdb.DuckDBPyConnection", feed: FeedName) -> list[int]:
     exchange, channel, symbol = feed
-    sql = f"SELECT capture_ns FROM {_VIEWS[channel]} WHERE exchange = ? AND symbol = ? ORDER BY capture_ns"  # noqa: S608 - a name of ours
+    rows = f"FROM {_VIEWS[channel]} WHERE NOT contains(source, '.') AND exchange = ? AND symbol = ?"
+    sql = f"SELECT capture_ns {rows} ORDER BY capture_ns"
     column = database.execute(sql, [exchange, symbol]).fetchnumpy()["capture_ns"]
     times: list[int] = column.tolist()
     return times
@@ -100,7 +104,7 @@ def _stored(database: "duckdb.DuckDBPyConnection", feed: FeedName) -> dict[str, 
     exchange, _, symbol = feed
     rows = database.execute(
         "SELECT trade_id, count(*), count(*) FILTER (NOT coalesce(resent, false)) FROM all_trades "
-        "WHERE exchange = ? AND symbol = ? AND trade_id IS NOT NULL GROUP BY ALL",
+        "WHERE NOT contains(source, '.') AND exchange = ? AND symbol = ? AND trade_id IS NOT NULL GROUP BY ALL",
         [exchange, symbol],
     ).fetchall()
     return {str(trade_id): StoredTrade(int(count), int(live)) for trade_id, count, live in rows}
@@ -111,7 +115,7 @@ def _lanes_of(feeds: Iterable[FeedName], lanes: Iterable[Lane]) -> Iterator[tupl
     for feed in feeds:
         exchange, _, symbol = feed
         for lane in known:
-            index, _, shards = lane.shard.partition("of")
-            if lane.exchange == exchange and shard_of(symbol, int(shards)) == int(index):
+            is_its = lane.exchange == exchange and lane.leg is Leg.A
+            if is_its and shard_of(symbol, lane.shards) == lane.index:
                 yield feed, str(lane)
                 break

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Collection
 from functools import partial
 
-from fluxforge.domain.lane import Lane
+from fluxforge.domain.lane import Lane, Leg
 from fluxforge.runtime.settings import Settings
 from fluxforge_cli.account.audit.books import Books, InFlight, LaneBooks, Segment
 from fluxforge_cli.account.audit.close import home
@@ -21,7 +21,9 @@ def take(settings: Settings, *, lanes: Collection[Lane] = (), deep: bool = False
     stored = storage.lanes()
     wanted = {home(lane) for lane in lanes}
     all_lanes = sorted({*stored, *flight.lanes})
-    chosen = [lane for lane in all_lanes if not wanted or home(lane) in wanted]
+    chosen = [
+        lane for lane in all_lanes if lane.leg is not Leg.MERGED and (not wanted or home(lane) in wanted)
+    ]  # what legs were merged into has no segments: nothing was captured for it
     with pool() as workers:
         books = [
             _lane_books(

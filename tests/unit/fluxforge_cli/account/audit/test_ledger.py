@@ -10,7 +10,7 @@ def test_holes_last_from_their_first_word_until_the_feed_is_sound() -> None:
     database = duckdb.connect()
     database.execute(
         "CREATE TABLE all_coverage (exchange VARCHAR, channel VARCHAR, symbol VARCHAR, hole VARCHAR, event VARCHAR, "
-        "from_ns BIGINT, to_ns BIGINT, boot VARCHAR, seq BIGINT)"
+        "from_ns BIGINT, to_ns BIGINT, boot VARCHAR, seq BIGINT, source VARCHAR DEFAULT 'ccxt')"
     )
     rows = [
         (*BOOK, "b1:1", "started", 10, None, "b1", 1),
@@ -24,7 +24,9 @@ def test_holes_last_from_their_first_word_until_the_feed_is_sound() -> None:
         (BOOK[0], "*", "*", "s:1", "lost", 50, 52, "s", 1),
         ("binance", *BOOK[1:], "b9:1", "gap", 1, 2, "b9", 1),
     ]
-    database.executemany("INSERT INTO all_coverage VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+    database.executemany("INSERT INTO all_coverage VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, DEFAULT)", rows)
+    of_leg_b = [(*row, "ccxt.b") for row in [(*BOOK, "b2:1", "gap", 60, 61, "b2", 1)]]
+    database.executemany("INSERT INTO all_coverage VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", of_leg_b)
     (holes,) = read_holes(database, [BOOK]).values()
     assert set(holes) == {
         FeedHole("started", 10, 15),

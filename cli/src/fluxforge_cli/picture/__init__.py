@@ -1,0 +1,1 @@
+"""Pictures: what is drawn, and the painters that put it into a file."""
