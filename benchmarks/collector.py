@@ -27,14 +27,14 @@ from fluxforge.adapters.embedded_nats import EmbeddedNats
 from fluxforge.adapters.jetstream import BusOptions, JetStreamBus, connect
 from fluxforge.adapters.jetstream.provision import provision
 from fluxforge.domain.lane import Lane
-from fluxforge_collector.ccxt_source.via import lead_via
+from fluxforge_collector.via import lead_via
 from fluxforge_simulator.options import LoadPlan, SimulateOptions
 from fluxforge_simulator.simulator import Simulator
 
 PAIRS = 3
 RATE_HZ = 3_000.0
 LEVELS = 20
-TARGETS = {1: 1.20, 10: 1.35}
+TARGETS = {1: 1.35, 10: 1.35}
 SYMBOLS = [f"{base}/USDT" for base in ("BTC", "ETH", "SOL", "XRP", "DOGE", "ADA", "LTC", "LINK", "AVAX", "BNB")]
 LANE = Lane("ccxt", "binance", "0of1")
 

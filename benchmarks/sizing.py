@@ -6,59 +6,27 @@ cache.
 """
 
 import argparse
-import http.client
-import json
-import socket
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import yaml
-from tests.e2e.engine import require_engine, require_images
-from tests.e2e.stack import PIPELINE, Stack, until
-from typing_extensions import override
+from tests.e2e.engine import read, require_engine, require_images
+from tests.e2e.stack import PIPELINE, Stack, look_on, until
 
-HERE: Final = Path(__file__).resolve().parent.parent / "tests" / "e2e"
+BUSY: Final = Path(__file__).resolve().parent.parent / "tests" / "e2e" / "busy.yml"
 SERVICES: Final = (*PIPELINE, "simulator", "prometheus")
 _MB: Final = 1e6
-_NS: Final = 1e9
 _PARQUET: Final = (
     "import pathlib; print(sum(p.stat().st_size for p in pathlib.Path('/data/processed').rglob('*.parquet')))"
 )
 
 
-class Engine(http.client.HTTPConnection):
-    """The engine's own interface, which tells more than its command does."""
-
-    @override
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.connect("/var/run/docker.sock")
-
-    def stats(self, container: str) -> dict[str, Any]:
-        """Return one reading of a container."""
-        self.request("GET", f"/containers/{container}/stats?stream=false&one-shot=true")
-        found: dict[str, Any] = json.loads(self.getresponse().read())
-        return found
-
-
-def memory(stats: dict[str, Any]) -> int:
-    """Return the bytes a container holds without file cache, as `docker stats` counts them."""
-    usage = stats["memory_stats"]
-    cache = usage["stats"].get("total_inactive_file", usage["stats"].get("inactive_file", 0))
-    return int(usage["usage"]) - int(cache)
-
-
-def cpu_s(stats: dict[str, Any]) -> float:
-    """Return the CPU seconds a container has used."""
-    return float(stats["cpu_stats"]["cpu_usage"]["total_usage"]) / _NS
-
-
 def busy(folder: Path, speed: float) -> Path:
     """Write a compose file that makes the simulated exchange this lively."""
-    tree = yaml.safe_load((HERE / "busy.yml").read_text())
+    tree = yaml.safe_load(BUSY.read_text())
     command = tree["services"]["simulator"]["command"]
     command[command.index("--speed") + 1] = str(speed)
     path = folder / "busy.yml"
@@ -66,23 +34,21 @@ def busy(folder: Path, speed: float) -> Path:
     return path
 
 
-def measure(stack: Stack, seconds: float) -> tuple[dict[str, float], dict[str, int], dict[str, Any], float]:
-    """Return CPU seconds and the highest memory of each service, what the audit counted, and how long it was."""
-    ids = {name: stack.of(name)[0]["Id"] for name in SERVICES if stack.of(name)}
-    before, began_s = stack.audit()["totals"], time.monotonic()
-    used_before = {name: cpu_s(Engine("engine").stats(one)) for name, one in ids.items()}
-    highest = dict.fromkeys(ids, 0)
+def measure(stack: Stack, seconds: float) -> tuple[dict[str, float], dict[str, int], float]:
+    """Return of each service how many cores it used and its highest memory, and the records captured per second."""
+    ids = {name: one[0]["Id"] for name in SERVICES if (one := stack.of(name))}
+    captured, counted_s = stack.audit()["totals"]["captured"], time.monotonic()
+    used = {name: read(one).cpu_s for name, one in ids.items()}
+    highest, began_s = dict.fromkeys(ids, 0), time.monotonic()
 
-    def over() -> bool:
-        for name, one in ids.items():
-            highest[name] = max(highest[name], memory(Engine("engine").stats(one)))
-        return time.monotonic() - began_s >= seconds
+    def look() -> None:
+        highest.update({name: max(highest[name], read(one).memory_bytes) for name, one in ids.items()})
 
-    until("the end of the measurement", over, seconds + 60)
-    used = {name: cpu_s(Engine("engine").stats(one)) - used_before[name] for name, one in ids.items()}
-    after, took_s = stack.audit()["totals"], time.monotonic() - began_s
-    counted = {name: after[name] - before[name] for name in ("captured", "in_parquet")}
-    return used, highest, counted, took_s
+    look_on(seconds, look)
+    took_s = time.monotonic() - began_s
+    cores = {name: (read(one).cpu_s - used[name]) / took_s for name, one in ids.items()}
+    captured, counted_s = stack.audit()["totals"]["captured"] - captured, time.monotonic() - counted_s
+    return cores, highest, captured / counted_s
 
 
 def sizes(stack: Stack) -> tuple[float, float]:
@@ -101,16 +67,15 @@ def main() -> int:
     require_engine()
     absent = require_images()
     with tempfile.TemporaryDirectory() as temp:
-        stack = Stack(absent, more=busy(Path(temp), arguments.speed), config=HERE / "busy.yaml")
-        with stack.running(failed=lambda: False):
+        stack = Stack(absent, more=busy(Path(temp), arguments.speed))
+        with stack.running():
             until("rows in Parquet", lambda: stack.audit()["totals"]["in_parquet"] > 0)
-            used, highest, counted, took_s = measure(stack, arguments.seconds)
+            cores, highest, rate = measure(stack, arguments.seconds)
             parquet, raw = sizes(stack)
-    rate = counted["captured"] / took_s
-    print(f"\n{rate:,.0f} records/s for {took_s:.0f} s; a record is {raw:,.0f} bytes raw, {parquet:,.0f} in Parquet\n")
+    print(f"\n{rate:,.0f} records/s; a record is {raw:,.0f} bytes raw, {parquet:,.0f} in Parquet\n")
     print("| service | CPU, cores per 1000 records/s | memory, MB |\n|---|---|---|")
-    for name, seconds in used.items():
-        print(f"| {name} | {seconds / took_s / rate * 1000:.3f} | {highest[name] / _MB:.0f} |")
+    for name, used in cores.items():
+        print(f"| {name} | {used / rate * 1000:.3f} | {highest[name] / _MB:.0f} |")
     return 0
 
 

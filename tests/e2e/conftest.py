@@ -43,5 +43,5 @@ def absent(tmp_path_factory: pytest.TempPathFactory) -> frozenset[str]:
 @pytest.fixture(scope="module")
 def demo(absent: frozenset[str], request: pytest.FixtureRequest) -> Iterator[Stack]:
     """A project of its own with the profiles demo and observability, up and healthy; removed afterwards."""
-    with Stack(absent).running(failed=lambda: request.session.testsfailed > 0) as stack:
+    with Stack(absent).running(request.session) as stack:
         yield stack

@@ -1,11 +1,18 @@
 """The engine and the images: what this machine has, what can be built, and what is missing for what reason."""
 
+import http.client
 import json
 import os
 import shutil
+import socket
 import subprocess
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
+
+from typing_extensions import override
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 COMPOSE_FILE: Final = ROOT / "deploy" / "docker-compose.yml"
@@ -14,6 +21,14 @@ STAND_INS: Final = ROOT.parent / "shared" / "tools" / "make-base-images.sh"
 _PYTHON: Final = "python:3.11-slim-bookworm"
 _PULL_S: Final = 600
 _BUILD_S: Final = 1200
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a container has used of the processor, s, and holds in memory without file cache, bytes."""
+
+    cpu_s: float
+    memory_bytes: int
 
 
 class MissingError(Exception):
@@ -82,3 +97,29 @@ def _obtain(image: str) -> bool:
     if not is_here() and STAND_INS.exists() and os.geteuid() == 0:
         run(STAND_INS, image, timeout_s=_BUILD_S, check=False)
     return is_here()
+
+
+class _Daemon(http.client.HTTPConnection):
+    """The engine's own interface, which tells more than its command does."""
+
+    @override
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.connect(_address())
+
+
+@cache
+def _address() -> str:
+    url = run("docker", "context", "inspect", "--format", "{{.Endpoints.docker.Host}}")
+    return urlsplit(url.strip()).path
+
+
+def read(container: str) -> Reading:
+    """Return what a container takes now, as `docker stats` counts it."""
+    daemon = _Daemon("engine")
+    daemon.request("GET", f"/containers/{container}/stats?stream=false&one-shot=true")
+    stats = json.loads(daemon.getresponse().read())
+    daemon.close()
+    usage = stats["memory_stats"]
+    cache = usage["stats"].get("total_inactive_file", usage["stats"].get("inactive_file", 0))
+    return Reading(stats["cpu_stats"]["cpu_usage"]["total_usage"] / 1e9, usage["usage"] - cache)

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
+
 from tests.e2e.engine import COMPOSE_FILE, run, services_of
 
 PROFILES: Final = ("demo", "observability")
@@ -30,24 +32,23 @@ class Stack:
         *,
         profiles: tuple[str, ...] = PROFILES,
         more: Path | None = None,
-        config: Path | None = None,
         **variables: str,
     ) -> None:
-        """Name it. `more`: a compose file over the shipped; `config`: another configuration; variables as in .env."""
+        """Name it. `more`: a compose file over the shipped one; `variables` as in .env."""
         self.project = f"ff-e2e-{secrets.token_hex(3)}"
         self.services = services_of(profiles, absent)
         self._files = [part for file in (COMPOSE_FILE, more) if file for part in ("-f", str(file))]
         self._profiles = [part for profile in (*profiles, "tools") for part in ("--profile", profile)]
-        self._variables = _PORTS | ({"FLUXFORGE_CONFIG": str(config)} if config else {}) | variables
+        self._variables = _PORTS | variables
 
     @contextmanager
-    def running(self, failed: Callable[[], bool]) -> Iterator["Stack"]:
-        """Have it up and healthy meanwhile; its logs are printed where something failed."""
+    def running(self, session: pytest.Session | None = None) -> Iterator["Stack"]:
+        """Have it up and healthy meanwhile; its logs are printed where a test of the session failed."""
         try:
             self.up()
             yield self
         finally:
-            if failed():
+            if session and session.testsfailed:
                 print(self.compose("logs", "--tail", "200", check=False))
             self.compose("down", "--volumes", "--timeout", "5", timeout_s=UP_S)
 
@@ -76,6 +77,17 @@ class Stack:
         """Return what `fluxforge audit --json` says."""
         found: dict[str, Any] = json.loads(self.cli("audit", "--json", *arguments, check=False))
         return found
+
+    def balanced(self, more_than: int = 0) -> dict[str, int] | None:
+        """Return the totals of the audit where its books close with more records in Parquet than so many.
+
+        Where they do not, as while parts are being placed, it is None, and what the audit found is printed.
+        """
+        found = self.audit()
+        if not found["balanced"]:
+            print(found["findings"])
+        totals: dict[str, int] = found["totals"]
+        return totals if found["balanced"] and totals["in_parquet"] > more_than else None
 
     def containers(self) -> list[dict[str, Any]]:
         """Return all containers of the project as the engine describes them."""
@@ -113,4 +125,12 @@ def until(what: str, condition: Callable[[], Any], patience_s: float = 120.0) ->
         if found:
             return found
         assert time.monotonic() < deadline, f"{what}: not within {patience_s:.0f} s, was {found!r}"
+        time.sleep(_POLL_S)
+
+
+def look_on(seconds: float, look: Callable[[], object]) -> None:
+    """Look again and again for so long: for what must stay as it is, or is highest meanwhile."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        look()
         time.sleep(_POLL_S)

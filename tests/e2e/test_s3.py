@@ -15,21 +15,14 @@ def stored(absent: frozenset[str], request: pytest.FixtureRequest) -> Iterator[S
     stack = Stack(absent, profiles=("demo", "observability", "s3"), FLUXFORGE_STORAGE="s3")
     if "seaweedfs" not in stack.services:
         pytest.skip("the image of seaweedfs can neither be pulled nor be built here")
-    with stack.running(failed=lambda: request.session.testsfailed > 0):
+    with stack.running(request.session):
         yield stack
 
 
 def test_segments_and_datasets_are_on_the_store_and_a_killed_store_loses_nothing(stored: Stack) -> None:
-    before = until("balanced books", lambda: in_parquet(stored, 0))
+    before = until("balanced books", stored.balanced)["in_parquet"]
     assert not stored.compose("exec", "--no-TTY", "segmenter", "find", "/data", "-name", "*.parquet")
     stored.compose("kill", "--signal", "KILL", "seaweedfs")
     stored.up("--no-recreate")
-    until("balanced books with new records", lambda: in_parquet(stored, before))
+    until("balanced books with new records", lambda: stored.balanced(before))
     until("metrics of the store", lambda: stored.query('up{job="seaweedfs"} == 1'))
-
-
-def in_parquet(stack: Stack, more_than: int) -> int:
-    """The records in Parquet where the books close with more of them than so many; else 0."""
-    found = stack.audit()
-    counted = int(found["totals"]["in_parquet"])
-    return counted if found["balanced"] and counted > more_than else 0

@@ -8,7 +8,7 @@ import pytest
 from tests.e2e.stack import Stack, until
 
 pytestmark = pytest.mark.timeout(900)
-HERE = Path(__file__).parent
+BUSY = Path(__file__).with_name("busy.yml")
 BACKLOG = 40
 WORKERS = 4
 
@@ -16,8 +16,7 @@ WORKERS = 4
 @pytest.fixture
 def busy(absent: frozenset[str], request: pytest.FixtureRequest) -> Iterator[Stack]:
     """A project whose exchange is lively, and which seals a segment every second."""
-    stack = Stack(absent, more=HERE / "busy.yml", config=HERE / "busy.yaml")
-    with stack.running(failed=lambda: request.session.testsfailed > 0):
+    with Stack(absent, more=BUSY).running(request.session) as stack:
         yield stack
 
 

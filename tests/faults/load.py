@@ -23,6 +23,9 @@ import orjson
 
 from fluxforge.domain.control import Event
 from fluxforge.domain.record import Feed
+from fluxforge.runtime.settings import Settings
+from fluxforge_collector.ccxt_source.settings import venue_settings
+from fluxforge_collector.settings import CollectorSettings
 
 CHANNELS = {"watchTrades": "trades", "watchTicker": "ticker", "watchOrderBook": "orderbook"}
 BULK = "bulk"
@@ -60,8 +63,8 @@ class NumberedSource:
         self._is_open = True
 
     @classmethod
-    async def prepare(cls, settings: Any, **_rest: object) -> "NumberedSource":
-        venue = settings.venue
+    async def prepare(cls, tree: Settings, settings: CollectorSettings, **_rest: object) -> "NumberedSource":
+        venue = venue_settings(tree, settings.lane.exchange)
         options = venue.options
         feeds = [
             Feed(settings.lane.source, venue.exchange, CHANNELS[method], market)

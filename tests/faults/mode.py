@@ -14,11 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.table import FaultTable, Row
+from tests.faults.notices import Notice, NoticeTable
+from tests.faults.table import FaultTable, Row, facts
 
 Runs = Callable[..., int]
 _TABLE = pytest.StashKey[FaultTable]()
+_NOTICES = pytest.StashKey[NoticeTable]()
 _ROW = "fault"
+_NOTICE = "notice"
 _SEED = pytest.StashKey[int]()
 _BOUNDED_SEED = 4
 
@@ -31,7 +34,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_TABLE] = FaultTable()
-    config.pluginmanager.register(_Gathering(config.stash[_TABLE]))
+    config.stash[_NOTICES] = NoticeTable()
+    config.pluginmanager.register(_Gathering(config.stash[_TABLE], config.stash[_NOTICES]))
     # Workers of one run share the seed of the process that started them.
     is_full = config.getoption("--faults") == "full"
     drawn = random.SystemRandom().randrange(2**31) if is_full else _BOUNDED_SEED
@@ -41,12 +45,14 @@ def pytest_configure(config: pytest.Config) -> None:
 class _Gathering:
     """Takes the rows out of the tests' reports, which also come from other processes."""
 
-    def __init__(self, table: FaultTable) -> None:
+    def __init__(self, table: FaultTable, notices: NoticeTable) -> None:
         self._table = table
+        self._notices = notices
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when == "teardown":
             self._table.rows += [Row(**row) for name, row in report.user_properties if name == _ROW]
+            self._notices.rows += [Notice(**row) for name, row in report.user_properties if name == _NOTICE]
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -54,16 +60,18 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    table = config.stash[_TABLE]
-    if not table.rows:
-        return
-    terminalreporter.section(f"faults (FLUXFORGE_SEED={config.stash[_SEED]})")
-    for line in table.lines():
-        terminalreporter.write_line(line)
-    page = config.getoption("--faults-table")
-    if page:
-        command = os.environ.get("FLUXFORGE_FAULTS_COMMAND") or shlex.join(["pytest", *sys.argv[1:]])
-        table.write(page, command=command, seed=config.stash[_SEED])
+    seed, page = config.stash[_SEED], config.getoption("--faults-table")
+    command = os.environ.get("FLUXFORGE_FAULTS_COMMAND") or shlex.join(["pytest", *sys.argv[1:]])
+    table, notices = config.stash[_TABLE], config.stash[_NOTICES]
+    for title, found in (("faults", table), ("connection faults", notices)):
+        if found.rows:
+            terminalreporter.section(f"{title} (FLUXFORGE_SEED={seed})")
+            for line in found.lines():
+                terminalreporter.write_line(line)
+    if page and table.rows:
+        table.write(page, command=command, seed=seed)
+    if page and notices.rows:
+        notices.write(page, facts=facts(command=command, seed=seed))
 
 
 @pytest.fixture(scope="session")
@@ -88,6 +96,14 @@ def table(request: pytest.FixtureRequest) -> Iterator[FaultTable]:
     found = FaultTable()
     yield found
     request.node.user_properties += [(_ROW, asdict(row)) for row in found.rows]
+
+
+@pytest.fixture
+def notices(request: pytest.FixtureRequest) -> Iterator[NoticeTable]:
+    """The connection faults of this test: `notices.rows.append(Notice(...))`."""
+    found = NoticeTable()
+    yield found
+    request.node.user_properties += [(_NOTICE, asdict(row)) for row in found.rows]
 
 
 @pytest.fixture

@@ -85,13 +85,22 @@ class FaultTable:
 
     def write(self, page: Path, *, command: str, seed: int) -> None:
         """Replace what stands between the markers of a page."""
-        before, begin, rest = page.read_text().partition(BEGIN)
-        _, end, after = rest.partition(END)
-        assert begin, f"{page}: no line {BEGIN}"
-        assert end, f"{page}: no line {END}"
-        now = dt.datetime.now(dt.UTC)
-        facts = f"`{command}`, seed {seed}, {now:%Y-%m-%d %H:%M} UTC; {machine()}."
-        page.write_text("\n".join([before + BEGIN, facts, "", *self.lines(), END]) + after)
+        replace_between(page, BEGIN, END, [facts(command=command, seed=seed), "", *self.lines()])
+
+
+def facts(*, command: str, seed: int) -> str:
+    """Return what a table says of its run."""
+    now = dt.datetime.now(dt.UTC)
+    return f"`{command}`, seed {seed}, {now:%Y-%m-%d %H:%M} UTC; {machine()}."
+
+
+def replace_between(page: Path, begin: str, end: str, lines: Sequence[str]) -> None:
+    """Replace what stands between two markers of a page."""
+    before, found_begin, rest = page.read_text().partition(begin)
+    _, found_end, after = rest.partition(end)
+    assert found_begin, f"{page}: no line {begin}"
+    assert found_end, f"{page}: no line {end}"
+    page.write_text("\n".join([before + begin, *lines, end]) + after)
 
 
 def machine() -> str:

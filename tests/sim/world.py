@@ -36,7 +36,7 @@ from fluxforge.runtime.lifecycle import Shutdown
 from fluxforge.runtime.settings import load
 from fluxforge_collector.collector import Collector
 from fluxforge_collector.events import CollectorEvents
-from fluxforge_collector.settings import CollectorSettings, Limits, SpoolSettings, VenueSettings
+from fluxforge_collector.settings import CollectorSettings, Limits, SpoolSettings
 from fluxforge_collector.source import Sink
 from fluxforge_etl_worker.consume import EtlService
 from fluxforge_etl_worker.events import EtlEvents
@@ -245,7 +245,6 @@ class World:
             lane=LANE,
             shard=0,
             shards=1,
-            venue=VenueSettings("binance", 50, {}),
             limits=Limits(
                 block_records_max=5,
                 window_blocks=scenario.window_blocks,

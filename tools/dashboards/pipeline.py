@@ -1,7 +1,7 @@
 """Segmenter and ETL workers: from the streams to sealed segments, from those to Parquet."""
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
-from tools.dashboards.vocabulary import Query, Row, build, graph, quantile, rate
+from tools.dashboards.vocabulary import Query, Row, build, graph, memory, processor, quantile, rate
 
 _S = "fluxforge_segmenter"
 _E = "fluxforge_etl_worker"
@@ -203,17 +203,7 @@ def _processes() -> Row:
                 "short",
                 [Query(f"sum by (kind) (increase({_E}_upkeep_total[5m])) or on () vector(0)", "{{kind}}")],
             ),
-            graph(
-                "Processor",
-                "Processor time used.",
-                "percentunit",
-                [Query(rate("process_cpu_seconds_total", "job, instance", where), "{{job}} {{instance}}")],
-            ),
-            graph(
-                "Memory",
-                "Resident memory.",
-                "bytes",
-                [Query(f"process_resident_memory_bytes{where}", "{{job}} {{instance}}")],
-            ),
+            processor(where),
+            memory(where),
         ],
     )

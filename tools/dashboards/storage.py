@@ -1,7 +1,7 @@
 """Storage and compactor: the room there is, what is written, what is merged, what goes by age."""
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
-from tools.dashboards.vocabulary import Query, Row, build, graph, number, rate
+from tools.dashboards.vocabulary import Query, Row, build, graph, memory, number, processor, rate
 
 _P = "fluxforge_compactor"
 
@@ -103,18 +103,8 @@ def _process() -> Row:
     return Row(
         "Processes",
         [
-            graph(
-                "Processor",
-                "Processor time used.",
-                "percentunit",
-                [Query(rate("process_cpu_seconds_total", "job, instance", where), "{{job}} {{instance}}")],
-            ),
-            graph(
-                "Memory",
-                "Resident memory.",
-                "bytes",
-                [Query(f"process_resident_memory_bytes{where}", "{{job}} {{instance}}")],
-            ),
+            processor(where),
+            memory(where),
             graph(
                 "Open files",
                 "Open file descriptors, as a share of how many there may be.",

@@ -85,6 +85,18 @@ def number(title: str, text: str, unit: str, expr: str, *, bad_above: float | No
     return panel.with_target(query)
 
 
+def processor(where: str) -> timeseries.Panel:
+    """Return the panel of what processes use of the processor."""
+    used = rate("process_cpu_seconds_total", "job, instance", where)
+    return graph("Processor", "Processor time used.", "percentunit", [Query(used, "{{job}} {{instance}}")])
+
+
+def memory(where: str) -> timeseries.Panel:
+    """Return the panel of the memory that processes hold."""
+    held = f"process_resident_memory_bytes{where}"
+    return graph("Memory", "Resident memory.", "bytes", [Query(held, "{{job}} {{instance}}")])
+
+
 def build(uid: str, title: str, text: str, rows: Sequence[Row], variables: Sequence[str] = ()) -> models.Dashboard:
     """Return a dashboard. `variables`: names of `VARIABLES` that its queries use."""
     board = dashboard.Dashboard(title).uid(uid).description(text).tags(["fluxforge"]).timezone("utc")
