@@ -36,6 +36,8 @@ class Connection:
         self.exchange = exchange
         self.closed = asyncio.Event()
         self.tampering = Tampering()
+        self.subscribed: set[Feed] = set()
+        """What is subscribed on it: whoever leads its conversation keeps that here, and forgets what is taken away."""
         self._carried: set[Feed] = set()
         self._socket = socket
         self._ledger = ledger
@@ -67,6 +69,10 @@ class Connection:
         """Tell whether a fault is about a feed that was sent here, or about no feed."""
         is_any = fault.channel is None and fault.symbol is None
         return is_any or any(fault.names(feed.channel, feed.symbol) for feed in self._carried)
+
+    def forget(self, fault: ConnectionFault) -> None:
+        """Forget the subscriptions that a fault is about."""
+        self.subscribed.difference_update([feed for feed in self.subscribed if fault.names(feed.channel, feed.symbol)])
 
     def abort(self) -> None:
         """Reset the connection."""

@@ -39,6 +39,8 @@ class Fault(StrEnum):
     """Nothing leaves any more on the connection, pongs neither; it stays open."""
     MUTE = "mute"
     """No data leaves any more on the connection, but pongs, acknowledgements and heartbeats do."""
+    FORGET = "forget"
+    """Subscriptions on the connection are forgotten without a word; new ones are kept."""
     REFUSE = "refuse"
     """Subscriptions are refused as for something that is not there."""
     LIMIT = "limit"

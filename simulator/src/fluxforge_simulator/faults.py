@@ -1,11 +1,11 @@
-"""Faults: malformed frames and forgotten subscriptions, once for the connection that first asks for their feed."""
+"""Faults: malformed frames, once for the connection that first asks for their feed."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
 
 from fluxforge_simulator.connection import Connection
 from fluxforge_simulator.frame import Feed, Frame, Kind
-from fluxforge_simulator.options import Faults, ForgottenFeed, MalformedFrame
+from fluxforge_simulator.options import Faults, MalformedFrame
 
 Spawn = Callable[[Coroutine[None, None, None]], None]
 
@@ -15,7 +15,6 @@ class Spoiler:
 
     def __init__(self, faults: Faults, exchange: str, spawn: Spawn) -> None:
         self._waiting = [fault for fault in faults.malformed if fault.exchange == exchange]
-        self._forgotten = [fault for fault in faults.forgotten if fault.exchange == exchange]
         self._spawn = spawn
 
     def subscribed(self, connection: Connection, feeds: set[Feed]) -> None:
@@ -23,17 +22,6 @@ class Spoiler:
         for fault in [entry for entry in self._waiting if Feed(entry.channel, entry.symbol) in feeds]:
             self._waiting.remove(fault)
             self._spawn(_spoil(connection, fault))
-
-    def asked(self, asked: set[Feed], kept: set[Feed]) -> None:
-        """Take note of new feeds of a connection that keeps its subscriptions in `kept`."""
-        for fault in [entry for entry in self._forgotten if Feed(entry.channel, entry.symbol) in asked]:
-            self._forgotten.remove(fault)
-            self._spawn(_forget(kept, fault))
-
-
-async def _forget(kept: set[Feed], fault: ForgottenFeed) -> None:
-    await asyncio.sleep(fault.after_s)
-    kept.discard(Feed(fault.channel, fault.symbol))
 
 
 async def _spoil(connection: Connection, fault: MalformedFrame) -> None:

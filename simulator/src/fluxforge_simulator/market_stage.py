@@ -20,6 +20,7 @@ class MarketPart:
         self.connection = connection
         self.dialogue = dialogue
         self._stage = stage
+        connection.subscribed = dialogue.feeds
         connection.offer(dialogue.greet(stage.clock.wall_ns()))
 
     def hear(self, text: str) -> None:
@@ -30,7 +31,7 @@ class MarketPart:
             return
         before = set(self.dialogue.feeds)
         self.connection.offer(self.dialogue.hear(text, self._stage.clock.wall_ns()))
-        self._stage.subscribed(self.connection, self.dialogue.feeds - before, self.dialogue.feeds)
+        self._stage.subscribed(self.connection, self.dialogue.feeds - before)
 
     def beat(self) -> None:
         """Offer heartbeats."""
@@ -86,11 +87,10 @@ class MarketStage:
         self.parts.append(part)
         return part
 
-    def subscribed(self, connection: Connection, feeds: set[Feed], kept: set[Feed]) -> None:
-        """Take note of new feeds of a connection, which keeps all of them in `kept`: faults may be waiting for them."""
+    def subscribed(self, connection: Connection, feeds: set[Feed]) -> None:
+        """Take note of new feeds of a connection: faults may be waiting for them."""
         self.changed.set()
         self._spoiler.subscribed(connection, feeds)
-        self._spoiler.asked(feeds, kept)
 
     def refusal(self, dialogue: Dialogue, text: str) -> list[Frame]:
         """Return the error that a message meets, if it subscribes something and a fault is waiting for that."""

@@ -46,25 +46,11 @@ class MalformedFrame:
 
 
 @dataclass(frozen=True, slots=True)
-class ForgottenFeed:
-    """A subscription that the venue forgets without a word, `after_s` after it was first made; a new one is kept."""
-
-    exchange: str
-    channel: str
-    symbol: str
-    after_s: float
-
-
-@dataclass(frozen=True, slots=True)
 class Faults:
-    """What goes wrong on purpose. Subscriptions to `refused` unified symbols get the venue's own error.
-
-    `forgotten` is for made-up markets alone.
-    """
+    """What goes wrong on purpose. Subscriptions to `refused` unified symbols get the venue's own error."""
 
     refused: frozenset[str] = frozenset()
     malformed: tuple[MalformedFrame, ...] = ()
-    forgotten: tuple[ForgottenFeed, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,8 @@ class FaultSwitch:
             self._spawn(connection.close(fault.status))
         elif fault.fault is Fault.ABORT:
             connection.abort()
+        elif fault.fault is Fault.FORGET:
+            connection.forget(fault)
         else:
             frame = Frame(self._payload(fault), Kind.DATA, fault.channel, fault.symbol, fault=fault.fault)
             connection.offer([frame] * fault.count)

@@ -110,14 +110,17 @@ class Rig:
     ) -> AsyncIterator[tuple["Running", Process]]:
         """Run a collector as a process, on a lane whose stream is opened for it; killed at the end if it still runs."""
         config = self.configure(exchange, port, channels, **sections)
-        running = Running(self, Lane("ccxt", exchange, "0of1"), self.data / "collector.log")
+        async with self.process(Lane("ccxt", exchange, "0of1"), config) as (running, process):
+            await self.open_lane(running)
+            yield running, process
+
+    @asynccontextmanager
+    async def process(self, lane: Lane, config: Path) -> AsyncIterator[tuple["Running", Process]]:
+        """Run a collector as a process, as a configuration wants it; killed at the end if it still runs."""
+        running = Running(self, lane, self.data / "collector.log")
         with running.log_path.open("ab") as log:
             process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                *("-m", "fluxforge_collector", "--config", str(config), "--exchange", exchange),
-                stdin=DEVNULL,
-                stdout=PIPE,
-                stderr=log,
+                *command(lane, config), stdin=DEVNULL, stdout=PIPE, stderr=log
             )
 
         async def stop() -> bytes:
@@ -129,7 +132,6 @@ class Rig:
         running.ended = lambda: process.returncode is not None
         running.ask_to_stop = stop
         try:
-            await self.open_lane(running)
             yield running, process
         finally:
             if process.returncode is None:
@@ -198,6 +200,12 @@ class Running:
         status = status_from_json(line)
         assert isinstance(status, CollectorStatus)
         return status
+
+
+def command(lane: Lane, config: Path) -> tuple[str, ...]:
+    """Return what starts the collector of a lane."""
+    module = (sys.executable, "-m", "fluxforge_collector")
+    return *module, "--source", lane.source, "--exchange", lane.exchange, "--config", str(config)
 
 
 @asynccontextmanager

@@ -1,13 +1,11 @@
 """The collector of a Databento dataset as a process, between a gateway on loopback and a real bus."""
 
 import asyncio
-import signal
-import sys
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import orjson
 import pytest
@@ -16,7 +14,7 @@ pytest.importorskip("databento", reason="the package databento is not installed"
 
 from fluxforge.domain.lane import Lane
 from tests.databento_gateway import KEY, Gateway
-from tests.integration.collector.rig import PATIENCE_S, Rig, Running, by_feed, events_of
+from tests.integration.collector.rig import PATIENCE_S, Rig, Running, by_feed, command, events_of
 from tests.unit.fluxforge_collector.databento_source.dbn import INSTRUMENT, MARKET, quote, trade
 from tests.unit.fluxforge_collector.databento_source.live import is_served
 from tests.unit.fluxforge_collector.made import until
@@ -39,32 +37,11 @@ def configured(rig: Rig, port: int, *, key: str = KEY, dataset: str = "GLBX.MDP3
     return path
 
 
-def command(config: Path, exchange: str = "glbxmdp3") -> tuple[str, ...]:
-    module = (sys.executable, "-m", "fluxforge_collector")
-    return *module, "--source", "databento", "--exchange", exchange, "--config", str(config)
-
-
 @asynccontextmanager
 async def collecting(rig: Rig, config: Path) -> AsyncIterator[Running]:
-    running = Running(rig, LANE, rig.data / "collector.log")
-    with running.log_path.open("ab") as log:
-        process = await asyncio.create_subprocess_exec(*command(config), stdout=PIPE, stderr=log)
-
-    async def stop() -> bytes:
-        process.send_signal(signal.SIGTERM)
-        output, _ = await process.communicate()
-        assert process.returncode == 0, running.log_path.read_text()
-        return output
-
-    running.ended = lambda: process.returncode is not None
-    running.ask_to_stop = stop
-    try:
+    async with rig.process(LANE, config) as (running, _):
         await rig.open_lane(running)
         yield running
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
 
 
 async def test_what_the_gateway_sends_is_stored_over_a_lost_connection(rig: Rig) -> None:
@@ -117,7 +94,8 @@ async def test_what_is_no_dataset_ends_the_process_with_2_and_one_line(
     rig: Rig, dataset: str, exchange: str, message: str
 ) -> None:
     config = configured(rig, 1, dataset=dataset)
-    process: Any = await asyncio.create_subprocess_exec(*command(config, exchange), stdout=PIPE, stderr=PIPE)
+    wanted = command(replace(LANE, exchange=exchange), config)
+    process = await asyncio.create_subprocess_exec(*wanted, stdout=PIPE, stderr=PIPE)
     async with asyncio.timeout(PATIENCE_S):
         output, errors = await process.communicate()
     assert (process.returncode, output) == (2, b"")

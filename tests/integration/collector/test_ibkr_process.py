@@ -2,11 +2,6 @@
 
 import asyncio
 import contextlib
-import signal
-import sys
-from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,34 +24,6 @@ def configured(rig: Rig, port: int, channels: dict[str, Any]) -> Path:
     return rig.configure("none", 1, {}, ccxt={"exchanges": {}}, ibkr=ibkr)
 
 
-@asynccontextmanager
-async def process(rig: Rig, config: Path) -> AsyncIterator[tuple[Running, Process]]:
-    running = Running(rig, LANE, rig.data / "collector.log")
-    with running.log_path.open("ab") as log:
-        made = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", "fluxforge_collector", "--config", str(config), "--source", "ibkr", "--exchange", "ibkr"),
-            stdin=DEVNULL,
-            stdout=PIPE,
-            stderr=log,
-        )
-
-    async def stop() -> bytes:
-        made.send_signal(signal.SIGTERM)
-        output, _ = await made.communicate()
-        assert made.returncode == 0, running.log_path.read_text()
-        return output
-
-    running.ended = lambda: made.returncode is not None
-    running.ask_to_stop = stop
-    try:
-        yield running, made
-    finally:
-        if made.returncode is None:
-            made.kill()
-        await made.communicate()
-
-
 def said(running: Running, event: str) -> list[dict[str, Any]]:
     lines = [orjson.loads(line) for line in running.log_path.read_bytes().splitlines() if line.startswith(b"{")]
     return [line for line in lines if line["event"] == event]
@@ -74,7 +41,7 @@ async def test_a_gateway_that_is_absent_is_awaited_and_its_trades_are_stored(rig
     gateway = Gateway()
     await gateway.start()
     await gateway.stop()
-    async with process(rig, configured(rig, gateway.port, TRADES)) as (running, _):
+    async with rig.process(LANE, configured(rig, gateway.port, TRADES)) as (running, _):
         await until(lambda: said(running, "gateway.awaited"), deadline_s=PATIENCE_S)
         assert f"127.0.0.1:{gateway.port}" in said(running, "gateway.awaited")[0]["error"]
         await gateway.start()
@@ -97,7 +64,7 @@ async def test_a_client_id_that_another_client_uses_is_named_and_taken_once_it_i
     async with running_gateway(tick_by_tick_s=0.0) as gateway, contextlib.AsyncExitStack() as other:
         await other.enter_async_context(capturing(gateway.port, TRADES, client_id=7))
         await until(lambda: gateway.standing("trades", AAPL))
-        async with process(rig, configured(rig, gateway.port, TRADES)) as (running, _):
+        async with rig.process(LANE, configured(rig, gateway.port, TRADES)) as (running, _):
             await until(lambda: said(running, "gateway.awaited"), deadline_s=PATIENCE_S)
             assert (
                 "client id 7 is in use (326); give this collector an ibkr.client_id of its own"
@@ -134,7 +101,7 @@ async def test_contracts_that_do_not_exist_or_are_several_are_refused_by_name_be
     rig: Rig, channels: dict[str, Any], messages: list[str]
 ) -> None:
     async with running_gateway() as gateway:
-        async with process(rig, configured(rig, gateway.port, channels)) as (running, made):
+        async with rig.process(LANE, configured(rig, gateway.port, channels)) as (running, made):
             async with asyncio.timeout(PATIENCE_S):
                 assert await made.wait() == 2
             log = running.log_path.read_text()

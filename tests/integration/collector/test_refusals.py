@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import re
 import socket
-import sys
 from asyncio.subprocess import PIPE
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from fluxforge.runtime.settings import load
 from fluxforge_collector.main import collect
 from fluxforge_simulator.options import SimulateOptions
 from fluxforge_simulator.simulator import Simulator
-from tests.integration.collector.rig import PATIENCE_S, Rig
+from tests.integration.collector.rig import PATIENCE_S, Rig, command
 from tests.ports import kept_port
 from tests.unit.fluxforge_collector.made import until
 
@@ -87,10 +86,7 @@ async def test_a_refused_process_ends_with_2_and_one_line(rig: Rig) -> None:
     async with Simulator(SimulateOptions(exchange="binance")) as simulator:
         config = rig.configure("binance", simulator.port, {"watchTrades": ["BTC/USDX"]})
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", "fluxforge_collector", "--config", str(config), "--exchange", "binance"),
-            stdout=PIPE,
-            stderr=PIPE,
+            *command(Lane("ccxt", "binance", "0of1"), config), stdout=PIPE, stderr=PIPE
         )
         output, errors = await process.communicate()
     assert (process.returncode, output) == (2, b"")

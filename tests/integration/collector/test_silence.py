@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 from fluxforge.domain.control import Control, FeedKey
-from fluxforge_simulator.options import Faults, ForgottenFeed, SimulateOptions
+from fluxforge.domain.instrument import symbol_id
+from fluxforge_collector.watchdog import LOOK_S
+from fluxforge_simulator import ConnectionFault, Fault
+from fluxforge_simulator.options import SimulateOptions
 from fluxforge_simulator.simulator import Simulator
 from tests.integration.collector.rig import LIVELY, Rig, Running, all_channels, by_feed, events_of, markets
 from tests.system import simulator
@@ -18,13 +21,22 @@ pytestmark = pytest.mark.timeout(240)
 
 # Lively markets, quickly judged: what is usual there is learned in seconds.
 SOON = {"ingestion": {"stall_floor_seconds": 2.0}}
-AFTER_S = 15.0
+KNOWN = 64
+"""Looks at which a feed was heard, twice as many as its silence needs to mean anything: some looks come late."""
 S = 1_000_000_000
 
 
-def forgotten(exchange: str, symbol: str) -> SimulateOptions:
-    fault = ForgottenFeed(exchange, "orderbook", symbol, AFTER_S)
-    return SimulateOptions(exchange=exchange, pace=LIVELY, faults=Faults(forgotten=(fault,)))
+async def forget_the_book(venue: Simulator, running: Running, exchange: str, symbol: str) -> None:
+    """Have the venue forget a book's subscription, once the collector knows how often it speaks."""
+    feed = FeedKey("orderbook", symbol_id(symbol))
+    await heard_of(running, lambda lines: _looks(by_feed(lines)[feed.channel, feed.symbol]) > KNOWN)
+    fault = ConnectionFault(fault=Fault.FORGET, exchange=exchange, channel=feed.channel, symbol=symbol)
+    assert venue.inject(fault) == 1
+
+
+def _looks(lines: list[Line]) -> int:
+    """Return how many of the watchdog's looks at least find something new."""
+    return len({line.capture_ns // round(LOOK_S * S) for line in lines})
 
 
 def closing(lines: list[Line], stalled: Line, feed: FeedKey) -> Control | None:
@@ -68,8 +80,9 @@ async def test_a_forgotten_book_is_subscribed_anew_on_the_same_connection(rig: R
     channels = all_channels(exchange, "BTC", "ETH")
     (symbol,) = markets(exchange, "BTC")
     book = FeedKey("orderbook", symbol.replace("/", "-"))
-    async with Simulator(forgotten(exchange, symbol)) as venue:
+    async with Simulator(SimulateOptions(exchange=exchange, pace=LIVELY)) as venue:
         async with rig.collector(exchange, venue.port, channels, **SOON) as running:
+            await forget_the_book(venue, running, exchange, symbol)
             await heard_of(running, healed)
             await running.stop()
         lines = await rig.lines(running.lane)
@@ -86,8 +99,9 @@ async def test_a_forgotten_book_is_subscribed_anew_on_the_same_connection(rig: R
 async def test_a_forgotten_book_that_is_alone_on_its_connection_gets_a_new_one(rig: Rig) -> None:
     channels = all_channels("binance", "BTC")
     book = FeedKey("orderbook", "BTC-USDT")
-    async with Simulator(forgotten("binance", "BTC/USDT")) as venue:
+    async with Simulator(SimulateOptions(exchange="binance", pace=LIVELY)) as venue:
         async with rig.collector("binance", venue.port, channels, **SOON) as running:
+            await forget_the_book(venue, running, "binance", "BTC/USDT")
             await heard_of(running, healed)
             await running.stop()
         lines = await rig.lines(running.lane)

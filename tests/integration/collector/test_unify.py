@@ -10,9 +10,10 @@ from fluxforge.domain.block import Block
 from fluxforge_collector.replay.segments import open_segments
 from fluxforge_collector.replay.tape import steps
 from fluxforge_collector.replay.unify import unify
-from fluxforge_simulator.options import Faults, ForgottenFeed, MalformedFrame, SimulateOptions
+from fluxforge_simulator.options import Faults, MalformedFrame, SimulateOptions
 from fluxforge_simulator.simulator import Simulator
 from tests.integration.collector.rig import LIVELY, Rig, all_channels, all_disconnected, by_feed, events_of, markets
+from tests.integration.collector.test_silence import forget_the_book
 from tests.unit.fluxforge_collector.made import Line
 
 pytestmark = pytest.mark.timeout(180)
@@ -80,11 +81,12 @@ async def test_what_was_done_about_a_silent_feed_and_a_bad_frame_is_done_again(
 ) -> None:
     (symbol,) = markets(exchange, "BTC")
     bad = MalformedFrame(exchange, "trades", symbol, 1.0)
-    faults = Faults(forgotten=(ForgottenFeed(exchange, "orderbook", symbol, 15.0),), malformed=(bad,))
+    faults = Faults(malformed=(bad,))
     channels = all_channels(exchange, "BTC", "ETH")
     limits = {**CAPTURED, "stall_floor_seconds": 2.0}
     async with Simulator(SimulateOptions(exchange=exchange, pace=LIVELY, faults=faults)) as simulator:
         async with rig.collector(exchange, simulator.port, channels, ingestion=limits) as running:
+            await forget_the_book(simulator, running, exchange, symbol)
             lines = await running.until(lambda lines: events_of(lines, "stalled"), deadline_s=100)
             before = len(lines)
             await running.until(lambda lines: _books(lines[before:]) > 20)
