@@ -59,7 +59,9 @@ class Rig:
     server: EmbeddedNats
     bus: JetStreamBus
     data: Path
-    lanes: set[Lane] = field(default_factory=set)
+    _stored: dict[Lane, tuple[list[Block], list[Line]]] = field(default_factory=dict)
+    """What was read so far: it is asked for again and again."""
+    _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def configure(
         self, exchange: str, port: int, channels: dict[str, Any], *, source: str = "ccxt", **sections: Any
@@ -150,20 +152,36 @@ class Rig:
 
     async def lines(self, lane: Lane) -> list[Line]:
         """Return every record of a lane, having checked that blocks are chained and times rise strictly."""
-        blocks = await self.blocks(lane)
-        lines = lines_of(blocks)
-        assert [block.after for block in blocks] == [None, *(block.id for block in blocks)][: len(blocks)]
-        assert sum(block.records for block in blocks) == len(lines)
-        assert all(later.capture_ns > earlier.capture_ns for earlier, later in pairwise(lines))
-        return lines
+        async with self._reading:
+            blocks, lines = self._stored.setdefault(lane, ([], []))
+            new = await self._read(lane, from_seq=len(blocks) + 1)
+            records = lines_of(new)
+            before = [blocks[-1].id if blocks else None, *(block.id for block in new)]
+            assert [block.after for block in new] == before[: len(new)]
+            assert sum(block.records for block in new) == len(records)
+            assert all(later.capture_ns > earlier.capture_ns for earlier, later in pairwise([*lines[-1:], *records]))
+            blocks += new
+            lines += records
+            return list(lines)
+
+    def forget(self, lane: Lane) -> None:
+        """Read a lane from its beginning again: the bus lost what it stored."""
+        del self._stored[lane]
 
     async def blocks(self, lane: Lane) -> list[Block]:
         """Return what a lane holds."""
+        await self.lines(lane)
+        return list(self._stored[lane][0])
+
+    async def _read(self, lane: Lane, *, from_seq: int) -> list[Block]:
         info = await self.bus.streams.info(lane, 1)
         assert info is not None
-        reader = self.bus.reader(lane, 1, from_seq=1)
+        count = info.last_seq + 1 - from_seq
+        if count == 0:
+            return []
+        reader = self.bus.reader(lane, 1, from_seq=from_seq)
         blocks: list[Block] = []
-        while len(blocks) < info.last_seq:
+        while len(blocks) < count:
             blocks += [stored.block for stored in await reader.fetch(blocks_max=100, wait_s=5)]
         await reader.close()
         return blocks

@@ -71,6 +71,7 @@ async def test_a_bus_that_lost_acknowledged_blocks_is_gone_on_with_and_they_are_
             await rig.server.start()
             await until(lambda: rig.bus.connected)
             await provision(BusOptions(servers=(rig.server.url,)))
+            rig.forget(running.lane)
             await rig.open_lane(running)
             await running.until(lambda lines: events_of(lines, "dropped"))
             found = len(await rig.lines(running.lane))
