@@ -3,7 +3,7 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from time import time_ns
@@ -14,7 +14,7 @@ from aiohttp import WSMsgType, web
 
 from fluxforge_simulator.frame import Frame, Kind, Request
 from fluxforge_simulator.market.market import Market
-from fluxforge_simulator.venues.coinbase import COINBASE, CoinbaseDialogue
+from fluxforge_simulator.venues.coinbase import COINBASE, CoinbaseDialogue, CoinbaseVenue
 from fluxforge_simulator.venues.venue import Floor
 
 STEP_S = 0.02
@@ -37,6 +37,9 @@ class StandIn:
     """What it does, and what it was told; everything may be changed while it runs."""
 
     port: int = 0
+    venue: CoinbaseVenue = COINBASE
+    patience_s: float = 5.0
+    """A connection of which there is no `subscribe` for so long is closed."""
     refused: frozenset[str] = frozenset()
     compress: bool = False
     is_silent: bool = False
@@ -58,7 +61,7 @@ class StandIn:
     _markets: list[Market] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.floor = Floor("coinbase", COINBASE.instruments, seed=1, trade_share=0.5, opened=self._markets.append)
+        self.floor = Floor("coinbase", self.venue.instruments, seed=1, trade_share=0.5, opened=self._markets.append)
 
     @property
     def standing(self) -> list[Client]:
@@ -107,7 +110,7 @@ class StandIn:
     async def products(self, request: web.Request) -> web.Response:
         if self.replies:
             return self.replies.pop(0)
-        reply = COINBASE.rest(Request("GET", "", request.path, {}), self.floor, 0)
+        reply = self.venue.rest(Request("GET", "", request.path, {}), self.floor, 0)
         assert reply is not None
         return web.Response(body=reply.body, content_type="application/json")
 
@@ -118,11 +121,15 @@ class StandIn:
         socket = web.WebSocketResponse(compress=self.compress, max_msg_size=1 << 20)
         await socket.prepare(request)
         offered = request.headers.get("Sec-WebSocket-Extensions", "")
-        client = Client(socket, COINBASE.dialogue(self.floor, self.refused), offered)
+        client = Client(socket, self.venue.dialogue(self.floor, self.refused), offered)
         self.clients.append(client)
-        async for message in socket:
-            if message.type is WSMsgType.TEXT:
-                await self._hear(client, message.data)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.patience_s) as patience:
+                async for message in socket:
+                    if message.type is WSMsgType.TEXT:
+                        await self._hear(client, message.data)
+                        patience.reschedule(None)
+        await socket.close(code=1008)
         return socket
 
     async def _hear(self, client: Client, text: str) -> None:

@@ -26,8 +26,10 @@ from fluxforge_collector.settings import collector_settings
 from fluxforge_collector.source import Source
 from fluxforge_collector.sources import open_source
 from fluxforge_simulator.frame import Channel, Feed, Frame, Kind
+from fluxforge_simulator.market.instrument import Instrument
 from fluxforge_simulator.options import SimulateOptions
 from fluxforge_simulator.simulator import Simulator
+from fluxforge_simulator.venues.coinbase import COINBASE
 from tests.integration.collector.coinbase_stand_in import StandIn, stand_in
 from tests.integration.collector.rig import LIVELY, PATIENCE_S, Rig, all_channels, all_disconnected, by_feed, events_of
 from tests.integration.collector.rig import sent as sent_by
@@ -299,6 +301,17 @@ async def test_products_are_shared_out_over_connections_and_only_one_of_them_suf
     (lost,) = capture.controls("disconnected")
     assert len({symbol for _, symbol in symbols(lost)}) == 1
     assert len({line.data["nonce"] for line in capture.feeds()["orderbook", "BTC-USD"]}) > 3
+
+
+async def test_more_connections_than_can_speak_within_the_venue_s_patience_are_made_no_sooner_than_they_can() -> None:
+    many = tuple(Instrument(f"C{number}", "USD", 100.0, 2, 8) for number in range(48))
+    tree = native(0, ("ticker",), tuple(coin.symbol for coin in many), products_per_connection=1)
+    async with stand_in(venue=replace(COINBASE, instruments=many), is_paused=True) as venue:
+        tree["coinbase"]["via"] = f"127.0.0.1:{venue.port}"
+        async with capturing(tree) as capture:
+            await until(lambda: sum(message["channel"] == "heartbeats" for message in venue.heard) >= len(many))
+            assert len(venue.standing) == len(many)
+    assert not capture.controls("disconnected")
 
 
 def refuses_what_is_not_signed(message: dict[str, Any]) -> str | None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,6 +12,7 @@ import orjson
 from fluxforge.domain.backoff import Backoff
 from fluxforge.domain.control import Event
 from fluxforge_collector.coinbase_source.conversation import ConnectionLostError, Conversation
+from fluxforge_collector.coinbase_source.pace import Pace
 from fluxforge_collector.coinbase_source.plan import Group
 from fluxforge_collector.coinbase_source.requests import Request
 from fluxforge_collector.coinbase_source.signing import Signer
@@ -32,22 +34,8 @@ _LOOK_S_MAX: Final = 1.0
 """No more than this is taken for silence between two looks; what is beyond, we were not there to hear."""
 _CLOSE_S: Final = 2.0
 _NS_PER_S: Final = 1_000_000_000
+_Socket = aiohttp.ClientWebSocketResponse[bool]
 _LOST: Final = (aiohttp.ClientError, ConnectionLostError, OSError)
-
-
-class Pacer:
-    """Turns that all connections take: the venue counts connections and messages of an address, not of a connection."""
-
-    def __init__(self, interval_s: float) -> None:
-        self._interval_s = interval_s
-        self._free_s = 0.0
-
-    async def turn(self) -> None:
-        """Wait for the next turn."""
-        now_s = asyncio.get_running_loop().time()
-        at_s = max(now_s, self._free_s)
-        self._free_s = at_s + self._interval_s
-        await asyncio.sleep(at_s - now_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +46,20 @@ class Dialling:
     url: str
     depth: int
     signer: Signer | None
-    pacer: Pacer
+    pace: Pace
     numbers: Iterator[int]
     chance: Callable[[], float]
     events: CollectorEvents
+
+    def connected(self) -> AbstractAsyncContextManager[_Socket]:
+        """Return a connection that is closed at the end."""
+        return self.session.ws_connect(
+            self.url,
+            max_msg_size=FRAME_BYTES_MAX,
+            compress=_COMPRESSION_BITS,
+            decode_text=False,
+            timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_S),
+        )
 
 
 class Connection:
@@ -107,38 +105,39 @@ class Connection:
 
     async def _hold(self) -> None:
         """Connect and converse; every way out but being cancelled is an error."""
-        dialling = self._dialling
-        await dialling.pacer.turn()
-        async with dialling.session.ws_connect(
-            dialling.url,
-            max_msg_size=FRAME_BYTES_MAX,
-            compress=_COMPRESSION_BITS,
-            decode_text=False,
-            timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_S),
-        ) as socket:
-            number = next(dialling.numbers)
-            conversation = self._conversation = Conversation(
-                self._group,
-                self._sink,
-                conn=number,
-                depth=dialling.depth,
-                chance=dialling.chance,
-                is_signed=dialling.signer is not None,
-            )
-            self.number, self._silent_s, self._given_up = number, 0.0, ""
-            self._sink.note(Event.CONNECTED, conversation.feeds, reason=dialling.url, conn=number)
-            try:
-                async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(self._speak(socket, conversation))
-                    tasks.create_task(self._listen(socket, conversation))
-            except* _LOST as group:
-                self._sink.note(Event.DISCONNECTED, conversation.feeds, reason=_reason(_first(group)), conn=number)
-                raise
-            finally:
-                self.number = 0
-                self._conversation = None
+        pace = self._dialling.pace
+        async with AsyncExitStack() as arrival:
+            await arrival.enter_async_context(pace.arriving)
+            await pace.connections.turn()
+            async with self._dialling.connected() as socket:
+                await self._converse(socket, arrival)
 
-    async def _listen(self, socket: aiohttp.ClientWebSocketResponse[bool], conversation: Conversation) -> None:
+    async def _converse(self, socket: _Socket, arrival: AsyncExitStack) -> None:
+        """Converse; `arrival` ends with the first message."""
+        dialling = self._dialling
+        number = next(dialling.numbers)
+        conversation = self._conversation = Conversation(
+            self._group,
+            self._sink,
+            conn=number,
+            depth=dialling.depth,
+            chance=dialling.chance,
+            is_signed=dialling.signer is not None,
+        )
+        self.number, self._silent_s, self._given_up = number, 0.0, ""
+        self._sink.note(Event.CONNECTED, conversation.feeds, reason=dialling.url, conn=number)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._speak(socket, conversation, arrival))
+                tasks.create_task(self._listen(socket, conversation))
+        except* _LOST as group:
+            self._sink.note(Event.DISCONNECTED, conversation.feeds, reason=_reason(_first(group)), conn=number)
+            raise
+        finally:
+            self.number = 0
+            self._conversation = None
+
+    async def _listen(self, socket: _Socket, conversation: Conversation) -> None:
         now, time_s = self._sink.now, asyncio.get_running_loop().time
         while True:
             message = await socket.receive()
@@ -151,9 +150,10 @@ class Connection:
             else:
                 raise ConnectionLostError(f"closed with code {socket.close_code}")
 
-    async def _speak(self, socket: aiohttp.ClientWebSocketResponse[bool], conversation: Conversation) -> None:
+    async def _speak(self, socket: _Socket, conversation: Conversation, arrival: AsyncExitStack) -> None:
         time_s = asyncio.get_running_loop().time
         looked_s = time_s()
+        is_first = True
         while True:
             now_s = time_s()
             self._silent_s += min(now_s - looked_s, _LOOK_S_MAX)
@@ -167,9 +167,11 @@ class Connection:
             if not conversation.is_due(now_s):
                 await asyncio.sleep(_LOOK_S)
                 continue
-            await self._dialling.pacer.turn()
+            await self._dialling.pace.messages.turn(is_urgent=is_first)
             if request := conversation.next_request(time_s()):
                 await socket.send_str(self._message(request))
+                is_first = False
+                await arrival.aclose()
 
     def _message(self, request: Request) -> str:
         signer = self._dialling.signer

@@ -11,7 +11,8 @@ from typing_extensions import override
 from fluxforge.domain.backoff import Backoff
 from fluxforge.domain.record import Feed
 from fluxforge.runtime.settings import Settings
-from fluxforge_collector.coinbase_source.connection import Connection, Dialling, Pacer, retry_after_s
+from fluxforge_collector.coinbase_source.connection import Connection, Dialling, retry_after_s
+from fluxforge_collector.coinbase_source.pace import pace_of
 from fluxforge_collector.coinbase_source.plan import Group, plan, unusable
 from fluxforge_collector.coinbase_source.products import Product, ProductsUnavailableError, products_of
 from fluxforge_collector.coinbase_source.settings import CoinbaseVenue, venue_settings
@@ -25,8 +26,6 @@ from fluxforge_collector.watchdog import Watchdog
 
 SOCKET: Final = "wss://advanced-trade-ws.coinbase.com"
 PRODUCTS: Final = "https://api.coinbase.com/api/v3/brokerage/market/products"
-_MESSAGES_PER_S: Final = 8
-"""So many connections, and messages that are not signed, does the venue take of one address."""
 _REST_S: Final = 10.0
 _LOAD_BACKOFF: Final = Backoff(base_s=0.5, cap_s=30.0)
 _OK: Final = 200
@@ -42,6 +41,7 @@ class CoinbaseSource(Source):
         groups: Sequence[Group],
         venue: CoinbaseVenue,
         *,
+        shards: int,
         signer: Signer | None,
         silence: SilenceLimits,
         chance: Callable[[], float],
@@ -50,6 +50,7 @@ class CoinbaseSource(Source):
         self._session = session
         self._groups = groups
         self._venue = venue
+        self._shards = shards
         self._signer = signer
         self._silence = silence
         self._chance = chance
@@ -82,7 +83,16 @@ class CoinbaseSource(Source):
         except BaseException:
             await session.close()
             raise
-        return cls(session, groups, venue, signer=signer, silence=settings.silence, chance=chance, events=events)
+        return cls(
+            session,
+            groups,
+            venue,
+            shards=settings.shards,
+            signer=signer,
+            silence=settings.silence,
+            chance=chance,
+            events=events,
+        )
 
     @property
     @override
@@ -101,7 +111,7 @@ class CoinbaseSource(Source):
             url=_address(SOCKET, self._venue),
             depth=self._venue.depth,
             signer=self._signer,
-            pacer=Pacer(1 / _MESSAGES_PER_S),
+            pace=pace_of(self._shards),
             numbers=count(1),
             chance=self._chance,
             events=self._events,
