@@ -4,7 +4,6 @@ Every frame that says where it belongs is entered or noted. A number that is mis
 suspect: books are told again from the next whole one on, which is asked for, everything else with its next frame.
 """
 
-import hashlib
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from math import inf
@@ -26,6 +25,7 @@ from fluxforge_collector.continuity.connection_counter import ConnectionCounter
 from fluxforge_collector.continuity.finding import Step, Verdict
 from fluxforge_collector.continuity.parse import parsed, parts, text, whole
 from fluxforge_collector.lane_feed import LaneFeed
+from fluxforge_collector.rejected import reject
 from fluxforge_collector.source import Sink
 
 _BOOK_S: Final = 30.0
@@ -33,7 +33,6 @@ _BOOK_S: Final = 30.0
 _CALM_S: Final = 60.0
 """A connection that lost nothing for so long may ask for its books at once again."""
 _ANEW_BACKOFF: Final = Backoff(base_s=1.0, cap_s=30.0)
-_FRAME_BYTES_KEPT: Final = 4096
 _BOOKS: Final = "level2"
 _CREDENTIALS: Final = re.compile(r"auth|jwt|api.?key", re.IGNORECASE)
 _BAD_FRAME: Final = (KeyError, TypeError, ValueError, AttributeError, ArithmeticError)
@@ -151,7 +150,7 @@ class Conversation:
             try:
                 self._readers[channel](frame)
             except _BAD_FRAME as error:
-                self._reject(frame.raw, f"{type(error).__name__}: {error}")
+                self._reject(frame.raw, error)
 
     def _lost(self, step: Step, now_s: float) -> None:
         self._sink.note(
@@ -258,15 +257,5 @@ class Conversation:
     def _feeds_of(self, request: Request) -> list[LaneFeed]:
         return [self._feeds[request.channel][product] for product in request.products]
 
-    def _reject(self, raw: bytes, reason: str) -> None:
-        self._sink.note(
-            Event.REJECTED,
-            reason=reason[:500],
-            count=1,
-            conn=self._conn,
-            detail={
-                "size_bytes": len(raw),
-                "sha256": hashlib.sha256(raw).hexdigest(),
-                "text": raw[:_FRAME_BYTES_KEPT].decode(errors="replace"),
-            },
-        )
+    def _reject(self, raw: bytes, why: str | Exception) -> None:
+        reject(self._sink, raw, why, conn=self._conn)
