@@ -280,6 +280,59 @@ def test_a_trade_that_cannot_be_read_is_rejected_and_nothing_else_suffers() -> N
     assert not talk.controls(Event.GAP)
 
 
+def test_a_book_that_cannot_be_read_leaves_the_others_of_its_frame_right() -> None:
+    talk = Talk()
+    talk.speak()
+    price = talk.books("ETH-USD")[-1].data["bids"][0][0]
+    change = {"side": "bid", "price_level": f"{price:.2f}", "new_quantity": "5"}
+    good = {"type": "update", "product_id": "ETH-USD", "updates": [change]}
+    bad = {"type": "update", "product_id": "BTC-USD", "updates": [{"side": "bid"}]}
+    talk.say(channel="l2_data", events=[bad, good, {**bad, "updates": None}])
+    assert talk.books("ETH-USD")[-1].data["bids"][0] == [price, 5.0]
+    assert [symbols(gap) for gap in talk.controls(Event.GAP)] == [{"orderbook:BTC-USD"}]
+    (rejected,) = talk.controls(Event.REJECTED)
+    assert "price_level" in str(rejected.reason)
+
+
+def test_books_that_break_together_are_asked_for_together() -> None:
+    talk = Talk()
+    talk.speak()
+    events = [{"type": "update", "product_id": product, "updates": None} for product in ("BTC-USD", "ETH-USD")]
+    talk.say(channel="l2_data", events=events)
+    asked = len(talk.asked)
+    talk.speak()
+    assert [(request.type, request.products) for request in talk.asked[asked:]] == [
+        ("unsubscribe", ("BTC-USD", "ETH-USD")),
+        ("subscribe", ("BTC-USD", "ETH-USD")),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("channel", "listed", "ours", "good"),
+    [
+        ("market_trades", "trades", "trades", trade_of("ETH-USD")),
+        ("ticker", "tickers", "ticker", {"product_id": "ETH-USD", "price": "1"}),
+        (
+            "candles",
+            "candles",
+            "ohlcv",
+            {"product_id": "ETH-USD", "start": "0", **dict.fromkeys(("open", "high", "low", "close", "volume"), "1")},
+        ),
+    ],
+)
+def test_what_cannot_be_read_keeps_nothing_else_of_its_frame(
+    channel: str, listed: str, ours: str, good: dict[str, str]
+) -> None:
+    talk = Talk(channels=(channel,))
+    talk.speak()
+    before = len(talk.desk.lines())
+    bad = {"product_id": "BTC-USD", "price": "much"}
+    talk.say(channel=channel, events=[{"type": "update", listed: [bad, good]}, {"type": "update", listed: [bad]}])
+    told = [(line.channel, line.symbol) for line in talk.desk.lines()[before:] if line.event != "recovered"]
+    assert told == [(ours, "ETH-USD"), ("control", None)]
+    assert len(talk.controls(Event.REJECTED)) == 1
+
+
 def test_what_nobody_asked_for_makes_no_record() -> None:
     talk = Talk(channels=("level2",), markets=("BTC/USD",))
     talk.speak()

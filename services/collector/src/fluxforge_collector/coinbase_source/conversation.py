@@ -6,8 +6,9 @@ suspect: books are told again from the next whole one on, which is asked for, ev
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from math import inf
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from fluxforge.domain.backoff import Backoff
 from fluxforge.domain.control import Event
@@ -37,6 +38,7 @@ _BOOKS: Final = "level2"
 _CREDENTIALS: Final = re.compile(r"auth|jwt|api.?key", re.IGNORECASE)
 _BAD_FRAME: Final = (KeyError, TypeError, ValueError, AttributeError, ArithmeticError)
 """What comes of a message whose fields are not what they should be."""
+_Item = TypeVar("_Item")
 
 
 class ConnectionLostError(Exception):
@@ -174,42 +176,57 @@ class Conversation:
 
     def _read_books(self, frame: Frame) -> None:
         feeds = self._feeds.get(_BOOKS, {})
+        events = [(text(event, "product_id"), event) for event in parts(frame.body, "events")]
+        broken: list[str] = []
+        try:
+            read = partial(self._read_book, frame, broken)
+            _each(read, [(feeds[product], event) for product, event in events if product in feeds])
+        finally:
+            if broken:
+                self._want_anew(broken, frame.now_s)
+
+    def _read_book(self, frame: Frame, broken: list[str], feed: LaneFeed, event: Mapping[str, Any]) -> None:
         time, sequence = text(frame.body, "timestamp"), whole(frame.body, "sequence_num") or 0
-        for event in parts(frame.body, "events"):
-            product = text(event, "product_id")
-            feed, book = feeds.get(product), self._books.pop(product, None)
-            if feed is None:
-                continue
-            try:
-                if text(event, "type") == "snapshot":
-                    book = Book(event["updates"])
-                elif book is None:
-                    continue  # changes of a book that is not whole; its hole is open until it is
-                else:
-                    book.apply(event["updates"])
-                update = book_update(book, feed.market, depth=self._depth, time=time, sequence=sequence)
-            except _BAD_FRAME as error:
-                self._sink.note(Event.GAP, [feed], reason=f"{type(error).__name__}: {error}"[:500], conn=self._conn)
-                self._want_anew([product], frame.now_s)
-                raise
-            self._books[product] = book
-            self._anew_s.pop(product, None)
-            self._enter(feed, update, frame)
+        product = text(event, "product_id")
+        book = self._books.pop(product, None)
+        try:
+            if text(event, "type") == "snapshot":
+                book = Book(event["updates"])
+            elif book is None:
+                return  # changes of a book that is not whole; its hole is open until it is
+            else:
+                book.apply(event["updates"])
+            update = book_update(book, feed.market, depth=self._depth, time=time, sequence=sequence)
+        except _BAD_FRAME as error:
+            self._sink.note(Event.GAP, [feed], reason=f"{type(error).__name__}: {error}"[:500], conn=self._conn)
+            broken.append(product)
+            raise
+        self._books[product] = book
+        self._anew_s.pop(product, None)
+        self._enter(feed, update, frame)
 
     def _read_trades(self, frame: Frame) -> None:
         is_snapshot = any(text(event, "type") == "snapshot" for event in parts(frame.body, "events"))
-        for feed, trades in self._sorted(frame, "market_trades", "trades"):
+
+        def read(feed: LaneFeed, trades: Sequence[Mapping[str, Any]]) -> None:
             self._enter(feed, trades_update(trades, feed.market), frame, is_snapshot=is_snapshot)
+
+        _each(read, self._sorted(frame, "market_trades", "trades"))
 
     def _read_tickers(self, frame: Frame) -> None:
         time = text(frame.body, "timestamp")
-        for feed, tickers in self._sorted(frame, "ticker", "tickers"):
-            for ticker in tickers:
-                self._enter(feed, ticker_update(ticker, feed.market, time=time), frame)
+
+        def read(feed: LaneFeed, ticker: Mapping[str, Any]) -> None:
+            self._enter(feed, ticker_update(ticker, feed.market, time=time), frame)
+
+        listed = self._sorted(frame, "ticker", "tickers")
+        _each(read, [(feed, ticker) for feed, tickers in listed for ticker in tickers])
 
     def _read_candles(self, frame: Frame) -> None:
-        for feed, candles in self._sorted(frame, "candles", "candles"):
+        def read(feed: LaneFeed, candles: Sequence[Mapping[str, Any]]) -> None:
             self._enter(feed, candles_update(candles), frame)
+
+        _each(read, self._sorted(frame, "candles", "candles"))
 
     def _sorted(self, frame: Frame, channel: str, listed: str) -> list[tuple[LaneFeed, list[dict[str, Any]]]]:
         """Return what a frame lists, by feed; what nobody asked for is left out."""
@@ -259,3 +276,15 @@ class Conversation:
 
     def _reject(self, raw: bytes, why: str | Exception) -> None:
         reject(self._sink, raw, why, conn=self._conn)
+
+
+def _each(read: Callable[[LaneFeed, _Item], None], items: Iterable[tuple[LaneFeed, _Item]]) -> None:
+    """Read every item of a frame, and only then raise the error of the first that cannot be read."""
+    errors: list[Exception] = []
+    for feed, item in items:
+        try:
+            read(feed, item)
+        except _BAD_FRAME as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
