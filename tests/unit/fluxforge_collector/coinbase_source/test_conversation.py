@@ -241,6 +241,22 @@ def test_a_book_that_became_whole_by_itself_is_named_when_it_is_left_nevertheles
     assert [gap.reason for gap in talk.controls(Event.GAP)] == ["asked for anew", "asked for anew"]
 
 
+def test_a_book_that_was_on_its_way_when_it_was_left_is_named_once_the_venue_says_so() -> None:
+    talk = Talk(channels=("level2",), markets=("BTC/USD",))
+    talk.speak()
+    talk.dialogue._sequence += 1
+    talk.say(channel="heartbeats", events=[])
+    (book,) = talk.conversation.feeds
+    assert talk.conversation.next_request(talk.now_s) == Request("unsubscribe", "level2", ("BTC-USD",))
+    talk.say(channel="l2_data", events=[{"type": "snapshot", "product_id": "BTC-USD", "updates": []}])
+    assert not book.unsound
+    talk.say(channel="subscriptions", events=[{"subscriptions": {}}])
+    assert book.unsound
+    assert talk.controls(Event.GAP)[-1].reason == "asked for anew"
+    talk.speak()
+    assert talk.asked[-1] == Request("subscribe", "level2", ("BTC-USD",))
+
+
 def test_a_torn_frame_is_rejected_and_the_next_shows_the_gap() -> None:
     talk = Talk()
     talk.speak()

@@ -258,6 +258,9 @@ class Conversation:
             return
         if request.type == "subscribe" and request.products:
             self._sink.note(Event.SUBSCRIBED, self._feeds_of(request), conn=self._conn)
+        elif request.type == "unsubscribe" and request.channel == _BOOKS:
+            # A whole book that was on its way when we left it, of which nothing follows.
+            self._leave_out(request.products, "asked for anew")
 
     def _refusal(self, body: Mapping[str, Any], now_s: float) -> None:
         reason = ": ".join(part for part in (text(body, "message"), text(body, "reason")) if part) or "no reason given"
