@@ -45,8 +45,8 @@ class StandIn:
     is_silent: bool = False
     is_paused: bool = False
     """Whether its markets stand still."""
-    handshakes: list[web.Response] = field(default_factory=list)
-    """Answers to the next connections, in place of one."""
+    handshakes: list[web.Response | None] = field(default_factory=list)
+    """Answers to the next connections, in place of one; None: there never is one."""
     replies: list[web.Response] = field(default_factory=list)
     """Answers to the next requests, in place of the products."""
     admit: Callable[[dict[str, Any]], str | None] = lambda _: None
@@ -117,7 +117,8 @@ class StandIn:
     async def converse(self, request: web.Request) -> web.StreamResponse:
         self.handshaken += 1
         if self.handshakes:
-            return self.handshakes.pop(0)
+            answer = self.handshakes.pop(0)
+            return answer if answer is not None else await asyncio.Future()
         socket = web.WebSocketResponse(compress=self.compress, max_msg_size=1 << 20)
         await socket.prepare(request)
         offered = request.headers.get("Sec-WebSocket-Extensions", "")

@@ -360,6 +360,19 @@ async def test_a_venue_that_takes_no_connection_is_given_the_time_it_asks_for() 
     assert venue.handshaken == 2
 
 
+async def test_a_peer_that_takes_a_connection_and_never_answers_is_tried_again_ever_more_seldom(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection, "_CONNECT_S", 0.2)
+    monkeypatch.setattr(connection, "_STEADY_S", 0.1)
+    with capture_logs() as logs:
+        async with stand_in(handshakes=[None] * 3) as venue, capturing(native(venue.port)) as capture:
+            await capture.until(is_lively)
+    failed = [line for line in logs if line["event"] == "connection.failed"]
+    assert {line["error"] for line in failed} == {"ConnectionLostError: not connected within 0 s"}
+    assert [line["retry_s"] for line in failed] == [0.1, 0.1, 0.2]  # a tenth of 0.5, 1 and 2 s
+
+
 async def test_a_venue_without_its_products_is_asked_until_it_has_them() -> None:
     replies = [
         web.Response(status=429, headers={"Retry-After": "1"}),

@@ -29,6 +29,7 @@ def test_a_secret_comes_from_a_file_and_is_not_shown(tmp_path: Path, monkeypatch
     venue = venue_settings(load(None))
     assert venue.api_secret == secret.read_text().strip()
     assert "MHc" not in repr(venue)
+    assert venue.api_key not in repr(venue)
 
 
 def test_absent_is_off() -> None:

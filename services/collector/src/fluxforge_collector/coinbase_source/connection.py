@@ -1,9 +1,10 @@
 """Connections: a WebSocket to Coinbase per group of products, made anew for ever when it is lost."""
 
 import asyncio
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from math import inf
 from typing import Final
 
 import aiohttp
@@ -24,8 +25,11 @@ FRAME_BYTES_MAX: Final = 64 * 2**20
 """Whole books of 5 MB are usual; aiohttp would take 4 MiB."""
 _COMPRESSION_BITS: Final = 15
 _BACKOFF: Final = Backoff(base_s=0.5, cap_s=60.0)
+_CONNECT_S: Final = 10.0
 _STEADY_S: Final = 30.0
-"""A connection that stood so long was no failure when it is lost: the next is made at once."""
+"""A connection that stood so long was no failure when it is lost: the next is tried within half a second."""
+_RETRY_AFTER_S_MAX: Final = 300.0
+"""Whatever a reply asks for, nothing is captured meanwhile."""
 _SILENT_S: Final = 20.0
 """Heartbeats come every second, but not while a large frame is on its way."""
 _ANSWER_S: Final = 30.0
@@ -51,15 +55,28 @@ class Dialling:
     chance: Callable[[], float]
     events: CollectorEvents
 
-    def connected(self) -> AbstractAsyncContextManager[_Socket]:
-        """Return a connection that is closed at the end."""
-        return self.session.ws_connect(
-            self.url,
-            max_msg_size=FRAME_BYTES_MAX,
-            compress=_COMPRESSION_BITS,
-            decode_text=False,
-            timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_S),
-        )
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[_Socket]:
+        """Connect, and close at the end.
+
+        Raises:
+            ConnectionLostError: The handshake takes too long.
+        """
+        async with AsyncExitStack() as stack:
+            try:
+                async with asyncio.timeout(_CONNECT_S):
+                    socket = await stack.enter_async_context(
+                        self.session.ws_connect(
+                            self.url,
+                            max_msg_size=FRAME_BYTES_MAX,
+                            compress=_COMPRESSION_BITS,
+                            decode_text=False,
+                            timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_S),
+                        )
+                    )
+            except TimeoutError as error:
+                raise ConnectionLostError(f"not connected within {_CONNECT_S:.0f} s") from error
+            yield socket
 
 
 class Connection:
@@ -74,6 +91,7 @@ class Connection:
         self._dialling = dialling
         self._conversation: Conversation | None = None
         self._silent_s = 0.0
+        self._stands_since_s = inf
         self._given_up = ""
 
     async def run(self) -> None:
@@ -81,14 +99,14 @@ class Connection:
         failures = 0
         loop = asyncio.get_running_loop()
         while True:
-            began_s = loop.time()
+            self._stands_since_s = inf
             lost: BaseExceptionGroup[BaseException] | None = None
             try:
                 await self._hold()
             except* _LOST as group:
                 lost = group
             error = _first(lost)
-            failures = 1 if loop.time() - began_s > _STEADY_S else failures + 1
+            failures = 1 if loop.time() - self._stands_since_s > _STEADY_S else failures + 1
             asked_s = retry_after_s(error.headers) if isinstance(error, aiohttp.ClientResponseError) else 0.0
             retry_s = _BACKOFF.delay_s(failures, self._dialling.chance, retry_after_s=asked_s)
             self._dialling.events.connection_failed(error, retry_s=retry_s)
@@ -110,6 +128,7 @@ class Connection:
             await arrival.enter_async_context(pace.arriving)
             await pace.connections.turn()
             async with self._dialling.connected() as socket:
+                self._stands_since_s = asyncio.get_running_loop().time()
                 await self._converse(socket, arrival)
 
     async def _converse(self, socket: _Socket, arrival: AsyncExitStack) -> None:
@@ -195,6 +214,6 @@ def _reason(error: Exception) -> str:
 
 
 def retry_after_s(headers: Mapping[str, str] | None) -> float:
-    """Return what `Retry-After` of a reply asks for, s; 0.0 where it does not, or by a date."""
+    """Return what `Retry-After` of a reply asks for, s, at most 300; 0.0 where it does not, or by a date."""
     text = headers.get("Retry-After", "") if headers else ""
-    return float(text) if text.isdigit() else 0.0
+    return min(float(text), _RETRY_AFTER_S_MAX) if text.isdecimal() else 0.0

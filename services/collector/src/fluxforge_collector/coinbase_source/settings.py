@@ -16,7 +16,7 @@ class CoinbaseVenue:
     channels: Mapping[str, MarketsWanted]
     products_per_connection: int
     via: str | None = None
-    api_key: str = ""
+    api_key: str = field(default="", repr=False)
     api_secret: str = field(default="", repr=False)
 
 
