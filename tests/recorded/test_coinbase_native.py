@@ -29,7 +29,7 @@ COINBASE = "coinbase/COINBASE_20260809_first10s.jsonl.zst"
 MARKETS = ("BTC/USD", "ETH/USD")
 DEPTH = 50
 HASHES = {"orderbook": "level2", "trades": "market_trades", "ticker": "ticker"}
-DATASETS = ("trades", "orderbook/hf", "orderbook/bars", "orderbook/books", "ticker", "coverage")
+DATASETS = ("trades", "orderbook/hf", "orderbook/bars", "orderbook/books", "ticker", "ohlcv_5m", "coverage")
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,10 @@ class Told:
     def rows(self) -> dict[str, list[dict[str, Any]]]:
         recording = Recording(lane=Lane("coinbase", "coinbase", "0of1"))
         for line in self.lines:
-            if line.channel in HASHES and line.symbol:
+            if line.symbol:
                 data = orjson.dumps(line.data)
-                ms = line.data[-1]["timestamp"] if line.channel == "trades" else line.data["timestamp"]
+                last_told = line.data[-1] if isinstance(line.data, list) else line.data
+                ms = last_told["start_ms" if line.channel == "ohlcv_5m" else "timestamp"]
                 recording.add(line.channel, line.symbol.replace("-", "/"), line.capture_ns, data, exchange_ms=ms)
         last = self.lines[-1].capture_ns + 120 * SECOND_NS
         result = forged(recording.body, lane=recording.lane, first=self.lines[0].capture_ns, last=last)
@@ -146,13 +147,21 @@ def test_what_the_etl_makes_of_either_is_the_same(native: Told, through_ccxt: To
 
 @pytest.mark.parametrize("market", MARKETS)
 def test_candles_are_told_as_the_venue_says_them(native: Told, market: str) -> None:
-    first, *rest = native.data("ohlcv", market)
+    first, *rest = native.data("ohlcv_5m", market)
     assert len(first) == 100
-    starts = [row[0] for row in first]
+    starts = [candle["start_ms"] for candle in first]
     assert starts == sorted(set(starts))
     assert not any(start % 300_000 for start in starts)
-    assert [[row[0] for row in update] for update in rest] == [[starts[-1]]]
-    assert all(low <= min(opened, close) <= max(opened, close) <= high for _, opened, high, low, close, _ in first)
+    assert [[candle["start_ms"] for candle in update] for update in rest] == [[starts[-1]]]
+    assert all(
+        one["low"] <= min(one["open"], one["close"]) <= max(one["open"], one["close"]) <= one["high"] for one in first
+    )
+
+
+def test_candles_are_rows_of_their_length(native: Told) -> None:
+    told = [candle for market in MARKETS for record in native.data("ohlcv_5m", market) for candle in record]
+    rows = [{name: row[name] for name in told[0]} for row in native.rows()["ohlcv_5m"]]
+    assert sorted(rows, key=str) == sorted(told, key=str)
 
 
 def test_the_side_of_a_trade_is_the_maker_s(native: Told) -> None:

@@ -178,7 +178,7 @@ async def test_a_collector_of_the_native_source_keeps_every_frame(rig: Rig, tmp_
     assert len(whole) == 8
     for (channel, symbol), keys in sent_by(ledger).items():
         told = [*whole[channel, symbol], *keys]
-        records = by_feed(lines)["ohlcv" if channel == "candles" else channel, symbol]
+        records = by_feed(lines)["ohlcv_5m" if channel == "candles" else channel, symbol]
         if channel == "trades":
             assert [trade["id"] for line in records for trade in line.data] == [
                 str(key) for group in told for key in group

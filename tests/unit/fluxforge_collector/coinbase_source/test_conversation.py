@@ -331,7 +331,7 @@ def test_books_that_break_together_are_asked_for_together() -> None:
         (
             "candles",
             "candles",
-            "ohlcv",
+            "ohlcv_5m",
             {"product_id": "ETH-USD", "start": "0", **dict.fromkeys(("open", "high", "low", "close", "volume"), "1")},
         ),
     ],

@@ -43,12 +43,12 @@ def test_markets_are_named_as_ccxt_or_as_the_venue_names_them() -> None:
     (group,) = planned({"level2": names("BTC-USD", "ETH/USD"), "candles": names("BTC/USD")})
     assert group.channels == {
         "level2": {"BTC-USD": feed("orderbook", "BTC/USD"), "ETH-USD": feed("orderbook", "ETH/USD")},
-        "candles": {"BTC-USD": feed("ohlcv", "BTC/USD")},
+        "candles": {"BTC-USD": feed("ohlcv_5m", "BTC/USD")},
     }
     assert set(group.feeds) == {
         feed("orderbook", "BTC/USD"),
         feed("orderbook", "ETH/USD"),
-        feed("ohlcv", "BTC/USD"),
+        feed("ohlcv_5m", "BTC/USD"),
     }
 
 

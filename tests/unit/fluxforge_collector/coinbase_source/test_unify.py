@@ -95,9 +95,10 @@ def test_candles_are_told_oldest_first() -> None:
         return {"start": start, "high": "3", "low": "1", "open": "2", "close": "2.5", "volume": "0.5"}
 
     update = candles_update([candle("1786309500"), candle("1786309200")])
+    prices = {"open": 2.0, "high": 3.0, "low": 1.0, "close": 2.5, "volume": 0.5}
     assert orjson.loads(update.data) == [
-        [1_786_309_200_000, 2.0, 3.0, 1.0, 2.5, 0.5],
-        [1_786_309_500_000, 2.0, 3.0, 1.0, 2.5, 0.5],
+        {"start_ms": 1_786_309_200_000, **prices},
+        {"start_ms": 1_786_309_500_000, **prices},
     ]
     assert update.exchange_ms == 1_786_309_500_000
 

@@ -82,7 +82,7 @@ def test_a_frame_without_its_number_is_a_gap() -> None:
 
 
 @pytest.mark.parametrize(
-    ("channel", "listed", "ours"), [("ticker", "tickers", "ticker"), ("candles", "candles", "ohlcv")]
+    ("channel", "listed", "ours"), [("ticker", "tickers", "ticker"), ("candles", "candles", "ohlcv_5m")]
 )
 def test_every_product_in_a_frame_is_a_feed(channel: str, listed: str, ours: str) -> None:
     products = [{"product_id": "BTC-USD"}, {"product_id": "ETH-USD"}]

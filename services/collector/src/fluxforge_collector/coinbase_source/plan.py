@@ -16,7 +16,7 @@ from fluxforge_collector.coinbase_source.products import Product
 from fluxforge_collector.markets_wanted import MarketsWanted
 from fluxforge_collector.names import nearest, unstorable
 
-CHANNELS: Final = {"market_trades": "trades", "ticker": "ticker", "candles": "ohlcv", "level2": "orderbook"}
+CHANNELS: Final = {"market_trades": "trades", "ticker": "ticker", "candles": "ohlcv_5m", "level2": "orderbook"}
 """The venue's channels and our words for them, in the order of subscribing: the large one last."""
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import ROUND_DOWN, Context, Decimal, localcontext
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -19,6 +20,7 @@ _EXACT: Final = Context(prec=100, rounding=ROUND_DOWN)
 _QUOTIENT: Final = Decimal("1e-18")
 """ccxt's quotients have 18 decimals, the rest cut off."""
 _HUNDRED: Final = Decimal(100)
+_CANDLE_FIELDS: Final = ("open", "high", "low", "close", "volume")
 _SECOND_CHARS: Final = 19
 _MS_DIGITS: Final = 3
 
@@ -71,12 +73,10 @@ def trades_update(trades: Sequence[Entry], market: str) -> Update:
 
 
 def candles_update(candles: Sequence[Entry]) -> Update:
-    """Return candles as `[[start_ms, open, high, low, close, volume], ...]`, oldest first."""
-    rows = sorted(
-        [int(candle["start"]) * 1000, *(number(candle[key]) for key in ("open", "high", "low", "close", "volume"))]
-        for candle in candles
-    )
-    return Update(orjson.dumps(rows), int(rows[-1][0]))
+    """Return candles as `[{start_ms, open, high, low, close, volume}, ...]`, oldest first."""
+    told = sorted(((int(candle["start"]) * 1000, candle) for candle in candles), key=itemgetter(0))
+    rows = [{"start_ms": start_ms, **{name: number(one[name]) for name in _CANDLE_FIELDS}} for start_ms, one in told]
+    return Update(orjson.dumps(rows), told[-1][0])
 
 
 def ticker_update(ticker: Entry, market: str, *, time: str) -> Update:

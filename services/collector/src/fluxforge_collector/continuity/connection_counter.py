@@ -15,7 +15,7 @@ _COINBASE_CHANNELS: Final = {
     "market_trades": (TRADES, "trades"),
     "ticker": ("ticker", "tickers"),
     "ticker_batch": ("ticker", "tickers"),
-    "candles": ("ohlcv", "candles"),
+    "candles": ("ohlcv_5m", "candles"),
 }
 """Our word for a channel, and the list in its events that names the products; None: the event does itself."""
 _FEED_STEPS: Final = {True: Step(Verdict.SOUND, is_sound=True), False: Step(Verdict.SUSPECT, is_sound=False)}
