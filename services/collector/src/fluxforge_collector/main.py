@@ -38,6 +38,7 @@ from fluxforge_collector.sources import open_source
 SERVICE: Final = "collector"
 _CONNECT_BACKOFF: Final = Backoff(base_s=0.2, cap_s=5.0)
 _BOOT_BYTES: Final = 4
+_EXCHANGE: Final = "a configured exchange: by ccxt's id, coinbase, ibkr, or Databento's dataset as in glbxmdp3"
 _Result = TypeVar("_Result")
 
 
@@ -48,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--source", default=CCXT, metavar="NAME", help=f"where the exchange is reached (default {CCXT})"
     )
-    parser.add_argument("--exchange", required=True, metavar="ID", help="a configured exchange, by ccxt's id")
+    parser.add_argument("--exchange", required=True, metavar="ID", help=_EXCHANGE)
     parser.add_argument("--shard", default="0of1", metavar="IofN", help="which shard of the exchange (default 0of1)")
     parser.add_argument("--parent-pipe", action="store_true", help="drain when stdin closes")
     arguments = parser.parse_args(argv)
