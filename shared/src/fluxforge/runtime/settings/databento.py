@@ -9,10 +9,8 @@ from pydantic import AfterValidator, Field, SecretStr, field_validator, model_va
 
 from fluxforge.domain.errors import ConfigurationError, NameRefusedError
 from fluxforge.domain.instrument import check_distinct_symbols
-from fluxforge.runtime.settings.sources import Group
+from fluxforge.runtime.settings.sources import Group, check_via
 from fluxforge.runtime.settings.units import Count
-
-_PORT_MAX: Final = 65_535
 
 
 class Schema(StrEnum):
@@ -90,10 +88,7 @@ class DatabentoSettings(Group):
 
     @model_validator(mode="after")
     def _via_is_an_address(self) -> Self:
-        if self.via is not None:
-            host, colon, port = self.via.rpartition(":")
-            if not (host and colon and port.isdigit() and 0 < int(port) <= _PORT_MAX):
-                raise ValueError(f"via: expected host:port such as 127.0.0.1:13000, was {self.via!r}")
+        check_via(self.via, example="127.0.0.1:13000")
         return self
 
     @model_validator(mode="after")

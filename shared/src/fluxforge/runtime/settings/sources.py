@@ -204,11 +204,16 @@ Markets = Annotated[
 ]
 
 
-def _check_via(via: str | None) -> None:
+def check_via(via: str | None, *, example: str = "127.0.0.1:8800") -> None:
+    """Check the host:port of what stands in for a venue.
+
+    Raises:
+        ValueError: It is none; the example is one.
+    """
     if via is not None:
         host, colon, port = via.rpartition(":")
-        if not (host and colon and port.isdigit() and 0 < int(port) <= _PORT_MAX):
-            raise ValueError(f"via: expected host:port such as 127.0.0.1:8800, was {via!r}")
+        if not (host and colon and port.isdecimal() and 0 < int(port) <= _PORT_MAX):
+            raise ValueError(f"via: expected host:port such as {example}, was {via!r}")
 
 
 class ExchangeSettings(Group):
@@ -229,7 +234,7 @@ class ExchangeSettings(Group):
 
     @model_validator(mode="after")
     def _via_is_an_address(self) -> Self:
-        _check_via(self.via)
+        check_via(self.via)
         return self
 
     def market_names(self) -> tuple[str, ...]:
@@ -279,5 +284,5 @@ class CoinbaseSettings(Group):
 
     @model_validator(mode="after")
     def _via_is_an_address(self) -> Self:
-        _check_via(self.via)
+        check_via(self.via)
         return self

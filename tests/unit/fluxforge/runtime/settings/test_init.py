@@ -143,6 +143,7 @@ def test_settings_are_frozen() -> None:
             "coinbase.channels.level3: unknown key; nearest is coinbase.channels.level2",
         ),
         ("coinbase: {via: localhost}", "via: expected host:port such as 127.0.0.1:8800"),
+        ("coinbase: {via: 'a:\N{SUPERSCRIPT TWO}'}", "via: expected host:port such as 127.0.0.1:8800"),
         ("coinbase: {channels: {ticker: [A/B, A/B]}}", "market 'A/B' stands twice"),
         (
             "coinbase: {products_per_connection: 0}",
