@@ -288,12 +288,15 @@ def test_a_book_that_cannot_be_read_is_that_product_s_gap_alone(updates: object)
     assert not [control for control in talk.controls(Event.GAP) if control is not gap]
 
 
-def test_a_trade_that_cannot_be_read_is_rejected_and_nothing_else_suffers() -> None:
+def test_a_trade_that_cannot_be_read_is_a_gap_until_the_next_one() -> None:
     talk = Talk()
     talk.speak()
     talk.say(channel="market_trades", events=[{"type": "update", "trades": [{"product_id": "BTC-USD"}]}])
     assert len(talk.controls(Event.REJECTED)) == 1
-    assert not talk.controls(Event.GAP)
+    (gap,) = talk.controls(Event.GAP)
+    assert symbols(gap) == {"trades:BTC-USD"}
+    talk.say(channel="market_trades", events=[{"type": "update", "trades": [trade_of("BTC-USD")]}])
+    assert [control.hole for control in talk.controls(Event.RECOVERED)][-1] == gap.hole
 
 
 def test_a_book_that_cannot_be_read_leaves_the_others_of_its_frame_right() -> None:
@@ -345,7 +348,8 @@ def test_what_cannot_be_read_keeps_nothing_else_of_its_frame(
     bad = {"product_id": "BTC-USD", "price": "much"}
     talk.say(channel=channel, events=[{"type": "update", listed: [bad, good]}, {"type": "update", listed: [bad]}])
     told = [(line.channel, line.symbol) for line in talk.desk.lines()[before:] if line.event != "recovered"]
-    assert told == [(ours, "ETH-USD"), ("control", None)]
+    assert set(told) == {(ours, "ETH-USD"), ("control", None)}
+    assert {frozenset(symbols(gap)) for gap in talk.controls(Event.GAP)} == {frozenset({f"{ours}:BTC-USD"})}
     assert len(talk.controls(Event.REJECTED)) == 1
 
 

@@ -180,7 +180,7 @@ class Conversation:
         broken: list[str] = []
         try:
             read = partial(self._read_book, frame, broken)
-            _each(read, [(feeds[product], event) for product, event in events if product in feeds])
+            self._each(read, [(feeds[product], event) for product, event in events if product in feeds])
         finally:
             if broken:
                 self._want_anew(broken, frame.now_s)
@@ -197,8 +197,7 @@ class Conversation:
             else:
                 book.apply(event["updates"])
             update = book_update(book, feed.market, depth=self._depth, time=time, sequence=sequence)
-        except _BAD_FRAME as error:
-            self._sink.note(Event.GAP, [feed], reason=f"{type(error).__name__}: {error}"[:500], conn=self._conn)
+        except _BAD_FRAME:
             broken.append(product)
             raise
         self._books[product] = book
@@ -211,7 +210,7 @@ class Conversation:
         def read(feed: LaneFeed, trades: Sequence[Mapping[str, Any]]) -> None:
             self._enter(feed, trades_update(trades, feed.market), frame, is_snapshot=is_snapshot)
 
-        _each(read, self._sorted(frame, "market_trades", "trades"))
+        self._each(read, self._sorted(frame, "market_trades", "trades"))
 
     def _read_tickers(self, frame: Frame) -> None:
         time = text(frame.body, "timestamp")
@@ -220,13 +219,25 @@ class Conversation:
             self._enter(feed, ticker_update(ticker, feed.market, time=time), frame)
 
         listed = self._sorted(frame, "ticker", "tickers")
-        _each(read, [(feed, ticker) for feed, tickers in listed for ticker in tickers])
+        self._each(read, [(feed, ticker) for feed, tickers in listed for ticker in tickers])
 
     def _read_candles(self, frame: Frame) -> None:
         def read(feed: LaneFeed, candles: Sequence[Mapping[str, Any]]) -> None:
             self._enter(feed, candles_update(candles), frame)
 
-        _each(read, self._sorted(frame, "candles", "candles"))
+        self._each(read, self._sorted(frame, "candles", "candles"))
+
+    def _each(self, read: Callable[[LaneFeed, _Item], None], items: Iterable[tuple[LaneFeed, _Item]]) -> None:
+        """Read every item of a frame, and only then raise the error of the first that cannot be read."""
+        errors: list[Exception] = []
+        for feed, item in items:
+            try:
+                read(feed, item)
+            except _BAD_FRAME as error:
+                self._sink.note(Event.GAP, [feed], reason=f"{type(error).__name__}: {error}"[:500], conn=self._conn)
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
     def _sorted(self, frame: Frame, channel: str, listed: str) -> list[tuple[LaneFeed, list[dict[str, Any]]]]:
         """Return what a frame lists, by feed; what nobody asked for is left out."""
@@ -279,15 +290,3 @@ class Conversation:
 
     def _reject(self, raw: bytes, why: str | Exception) -> None:
         reject(self._sink, raw, why, conn=self._conn)
-
-
-def _each(read: Callable[[LaneFeed, _Item], None], items: Iterable[tuple[LaneFeed, _Item]]) -> None:
-    """Read every item of a frame, and only then raise the error of the first that cannot be read."""
-    errors: list[Exception] = []
-    for feed, item in items:
-        try:
-            read(feed, item)
-        except _BAD_FRAME as error:
-            errors.append(error)
-    if errors:
-        raise errors[0]
