@@ -143,6 +143,61 @@ async def test_1100_makes_every_feed_unsound_and_1101_asks_for_everything_again(
     assert len(recovered) == 2
 
 
+async def test_what_comes_late_ends_no_hole_while_tws_has_lost_interactive_brokers() -> None:
+    channels = {"ticker": ["AAPL/USD:SMART"], "orderbook": [ES]}
+    async with running_gateway() as gateway, capturing(gateway.port, channels) as capture:
+        ticker, book = await standing(gateway, "ticker", AAPL), await standing(gateway, "orderbook", ESU4)
+        n, send = book.number, book.session.send
+        send(wire.row(n, 0, 0, 3.0, 1, is_bid=True) + wire.row(n, 0, 0, 4.0, 1, is_bid=False))
+        send(wire.price(ticker.number, 1, 1.0, 1))
+        await until(lambda: capture.is_sound("orderbook", ESU4_ID) and capture.is_sound("ticker", AAPL_ID))
+        lost = "Connectivity between IB and Trader Workstation has been lost."
+        send(wire.row(n, 0, 1, 3.0, 2, is_bid=True) + wire.error(-1, 1100, lost))
+        await until(lambda: capture.controls("disconnected"))
+        assert not capture.is_sound("orderbook", ESU4_ID)
+        before = capture.seq("ticker", AAPL_ID), capture.seq("orderbook", ESU4_ID)
+        send(wire.price(ticker.number, 1, -1.0, 0) + wire.row(n, 0, 1, 3.0, 3, is_bid=True))
+        await capture.has("ticker", AAPL_ID, before[0] + 1)
+        await capture.has("orderbook", ESU4_ID, before[1] + 1)
+        assert not capture.is_sound("orderbook", ESU4_ID)
+        assert not capture.is_sound("ticker", AAPL_ID)
+        gateway.say(1102, "Connectivity between IB and Trader Workstation has been restored - data maintained.")
+        ticker = await standing(gateway, "ticker", AAPL, asked=2)
+        book = await standing(gateway, "orderbook", ESU4, asked=2)
+        n = book.number
+        send(wire.row(n, 0, 0, 5.0, 1, is_bid=True) + wire.row(n, 0, 0, 6.0, 1, is_bid=False))
+        send(wire.price(ticker.number, 1, 2.0, 1))
+        await until(lambda: capture.is_sound("orderbook", ESU4_ID) and capture.is_sound("ticker", AAPL_ID))
+    assert capture.controls("gap") == []
+
+
+async def test_a_book_in_order_that_is_asked_for_anew_has_a_hole_until_its_new_image() -> None:
+    async with running_gateway() as gateway, capturing(gateway.port, {"orderbook": [ES]}) as capture:
+        book = await standing(gateway, "orderbook", ESU4)
+        n, send = book.number, book.session.send
+        send(wire.row(n, 0, 0, 3.0, 1, is_bid=True) + wire.row(n, 0, 0, 4.0, 1, is_bid=False))
+        await capture.has("orderbook", ESU4_ID, 1)
+        # The change that came before the word is told with the next one, and ends no hole by itself.
+        broken = wire.error(-1, 2103, "Market data farm connection is broken:usfarm")
+        send(wire.row(n, 0, 1, 3.0, 2, is_bid=True) + broken)
+        await until(lambda: capture.controls("disconnected"))
+        assert not capture.is_sound("orderbook", ESU4_ID)
+        send(wire.row(n, 0, 1, 4.0, 2, is_bid=False))
+        await capture.has("orderbook", ESU4_ID, 2)
+        assert capture.is_sound("orderbook", ESU4_ID)
+        back = wire.error(-1, 2104, "Market data farm connection is OK:usfarm")
+        send(wire.row(n, 0, 1, 4.0, 3, is_bid=False) + back)
+        new = await standing(gateway, "orderbook", ESU4, asked=2)
+        assert not capture.is_sound("orderbook", ESU4_ID)
+        rows = wire.row(new.number, 0, 0, 5.0, 1, is_bid=True) + wire.row(new.number, 0, 0, 6.0, 1, is_bid=False)
+        send(rows)
+        await capture.has("orderbook", ESU4_ID, 3)
+        assert capture.is_sound("orderbook", ESU4_ID)
+    (gap,) = capture.controls("gap")
+    assert gap.data["reason"] == "asked for anew"
+    assert [line.data["bids"] for line in capture.lines("orderbook")] == [[[3.0, 1.0]], [[3.0, 2.0]], [[5.0, 1.0]]]
+
+
 async def test_1102_asks_anew_for_what_holds_a_state_and_lets_trades_go_on() -> None:
     channels = {"trades": ["AAPL/USD:SMART"], "orderbook": [ES], "ticker": ["AAPL/USD:SMART"]}
     async with running_gateway() as gateway, capturing(gateway.port, channels) as capture:

@@ -4,7 +4,7 @@ A read of the socket is stamped before anything in it is decoded; all its messag
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final, Protocol
 
 from fluxforge.domain.control import Event
@@ -214,6 +214,22 @@ class Receiver:
         """Empty a book whose rows are void."""
         request.book.clear()
         self._changed.pop(request, None)
+
+    def forget(self, number: int | None) -> Request | None:
+        """Hear no more of a request, nor tell what the read under way changed of its book; return it, if any."""
+        request = None if number is None else self.requests.pop(number, None)
+        if request is not None:
+            self._changed.pop(request, None)
+        return request
+
+    def forget_all(self) -> None:
+        """Hear nothing any more."""
+        self.requests.clear()
+        self._changed.clear()
+
+    def pass_over_changes(self, feeds: Collection[LaneFeed]) -> None:
+        """Leave what the read under way changed so far of these books to the read that changes them next."""
+        self._changed = {request: None for request in self._changed if request.feed not in feeds}
 
     def _rerouted(self, number: int, con_id: int, exchange: str) -> None:
         request = self.requests.get(number)

@@ -129,7 +129,7 @@ class Session:
 
     def close(self) -> None:
         """Close the connection; nothing enters the lane after this."""
-        self._receiver.requests.clear()
+        self._receiver.forget_all()
         self._link.close()
 
     def ask_again(self, subscriptions: Collection[Subscription], *, delay_s: float = 0.0) -> None:
@@ -145,8 +145,8 @@ class Session:
 
     def broken(self, request: Request, reason: str) -> None:
         """Name a book that cannot be kept, and ask for it anew."""
-        self._forget([request.subscription])
         self._sink.note(Event.GAP, [request.feed], reason=reason, conn=self.number)
+        self._forget([request.subscription])
         self._retry(request.subscription, _BROKEN_BACKOFF)
 
     def told(self, request: Request | None, code: int, text: str) -> None:
@@ -167,6 +167,8 @@ class Session:
             if not self._is_lost:
                 self._is_lost = True
                 self._note_lost(self._subscriptions, reason)
+                for feed in self._feeds(self._subscriptions):
+                    self._sink.hold(feed)  # what TWS still had on its way is no sign of the venue's
             return
         self._is_lost = False
         self._note_connected(reason)
@@ -205,9 +207,14 @@ class Session:
         self.ask_again(subscriptions)
 
     def _forget(self, subscriptions: Collection[Subscription]) -> None:
-        """Hear no more of these as they were asked for: what adds up there is not the venue's any more."""
-        for subscription in subscriptions:
-            self._receiver.requests.pop(self._standing.get(subscription, 0), None)
+        """Hear no more of these as they were asked for: what adds up there is not the venue's any more.
+
+        Those that were whole until now have a hole from here to what comes of their next requests.
+        """
+        forgotten = [self._receiver.forget(self._standing.get(subscription)) for subscription in subscriptions]
+        whole = [request.feed for request in forgotten if request is not None and not request.feed.unsound]
+        if whole:
+            self._sink.note(Event.GAP, whole, reason="asked for anew", conn=self.number)
 
     def _retry(self, subscription: Subscription, backoff: Backoff) -> None:
         now_s = asyncio.get_running_loop().time()
@@ -241,9 +248,13 @@ class Session:
 
     def _note_connected(self, reason: str) -> None:
         self._receiver.conn = next(self._numbers)
-        self._sink.note(Event.CONNECTED, self._feeds(self._subscriptions), reason=reason, conn=self.number)
+        feeds = self._feeds(self._subscriptions)
+        self._sink.note(Event.CONNECTED, feeds, reason=reason, conn=self.number)
+        for feed in feeds:
+            self._sink.release(feed)
 
     def _note_lost(self, subscriptions: Collection[Subscription], reason: str) -> None:
         feeds = self._feeds(subscriptions)
         if feeds:
             self._sink.note(Event.DISCONNECTED, feeds, reason=reason, conn=self.number)
+            self._receiver.pass_over_changes(feeds)
