@@ -2,9 +2,11 @@
 
 import asyncio
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
+from fluxforge_collector.blocks import FeedSlot
 from fluxforge_collector.ibkr_source.pace import Waits
 from fluxforge_collector.silence.limits import NS_PER_S, SilenceLimits
 from tests.tws import wire
@@ -368,15 +370,63 @@ async def test_delayed_data_says_so_in_every_record() -> None:
 
 
 async def test_what_cannot_be_read_is_noted_and_the_session_goes_on() -> None:
-    async with running_gateway() as gateway, capturing(gateway.port, {"ticker": ["AAPL/USD:SMART"]}) as capture:
-        found = await standing(gateway, "ticker", AAPL)
-        torn = wire.frame(1, 6, found.number, 1, "abc", 5, 1)
-        unknown = wire.frame(999, "what")
-        found.session.send(torn + unknown + wire.price(found.number, 1, 7.0, 1))
-        await capture.has("ticker", AAPL_ID, 1)
-    torn_line, unknown_line = capture.controls("rejected")
-    assert "could not convert string to float: 'abc'" in torn_line.data["reason"]
-    assert unknown_line.data["detail"]["text"] == "999\0what"
+    async with running_gateway() as gateway, capturing(gateway.port, {"trades": ["AAPL/USD:SMART"]}) as capture:
+        found = await standing(gateway, "trades", AAPL)
+        n, send = found.number, found.session.send
+        send(wire.trade(n, 1, 6.0, 1))
+        await capture.has("trades", AAPL_ID, 1)
+        send(wire.frame(99, n, 2, 2, "abc", 1, 0, "", "") + wire.frame(999, "what") + wire.trade(n, 3, 7.0, 1))
+        await capture.has("trades", AAPL_ID, 2)
+        assert gateway.count_asked("trades", AAPL) == 1
+    torn, unknown = capture.controls("rejected")
+    assert torn.data["reason"] == "ValueError: could not convert string to float: 'abc'"
+    assert unknown.data["detail"]["text"] == "999\0what"
+    (gap,) = capture.controls("gap")
+    assert gap.data["reason"] == f"a message could not be read: {torn.data['reason']}"
+    assert capture.controls("recovered")[-1].data["hole"] == gap.data["hole"]
+
+
+async def test_a_book_of_which_a_message_cannot_be_read_is_asked_for_anew_and_no_other() -> None:
+    channels = {"orderbook": [ES, "AAPL/USD:SMART"]}
+    async with running_gateway() as gateway, capturing(gateway.port, channels) as capture:
+        for listing, symbol in ((ESU4, ESU4_ID), (AAPL, AAPL_ID)):
+            book = await standing(gateway, "orderbook", listing)
+            n, send = book.number, book.session.send
+            send(wire.row(n, 0, 0, 3.0, 1, is_bid=True) + wire.row(n, 0, 0, 4.0, 1, is_bid=False))
+            await capture.has("orderbook", symbol, 1)
+        send(wire.frame(12, 1, n, 0, 1, 1, "abc", 2) + wire.row(n, 0, 1, 4.0, 2, is_bid=False))
+        book = await standing(gateway, "orderbook", AAPL, asked=2)
+        assert not capture.is_sound("orderbook", AAPL_ID)
+        assert capture.is_sound("orderbook", ESU4_ID)
+        n = book.number
+        send(wire.row(n, 0, 0, 5.0, 1, is_bid=True) + wire.row(n, 0, 0, 6.0, 1, is_bid=False))
+        await capture.has("orderbook", AAPL_ID, 2)
+        assert capture.is_sound("orderbook", AAPL_ID)
+        assert gateway.count_asked("orderbook", ESU4) == 1
+    reason = "ValueError: could not convert string to float: 'abc'"
+    assert [line.data["reason"] for line in capture.controls("rejected")] == [reason]
+    assert [line.data["scope"]["symbol"] for line in capture.controls("gap")] == [AAPL_ID]
+
+
+async def test_an_error_of_our_own_ends_the_source_and_is_no_messages_fault() -> None:
+    async def broken_lane() -> None:
+        async with running_gateway() as gateway, capturing(gateway.port, {"ticker": ["AAPL/USD:SMART"]}) as capture:
+            found = await standing(gateway, "ticker", AAPL)
+            append = capture.buffer.append
+
+            def fails(slot: FeedSlot, *rest: Any) -> None:
+                if slot[0] == "ticker":
+                    raise KeyError("ours")
+                append(slot, *rest)
+
+            capture.buffer.append = fails  # type: ignore[method-assign]
+            found.session.send(wire.price(found.number, 1, 7.0, 1))
+            await asyncio.Event().wait()
+
+    with pytest.raises(ExceptionGroup) as caught:
+        async with asyncio.timeout(60):
+            await broken_lane()
+    assert caught.group_contains(KeyError, match="ours")
 
 
 async def test_a_frozen_gateway_is_noticed_and_left() -> None:

@@ -1,7 +1,9 @@
 """The receiver: stamps, and the reads that books are told at the end of."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import pytest
 from ib_async.contract import Contract
 
 from fluxforge.domain.record import Feed
@@ -22,6 +24,8 @@ class Notes:
     answered_: list[Request] = field(default_factory=list)
     broken_: list[str] = field(default_factory=list)
     told_: list[tuple[bool, int, str]] = field(default_factory=list)
+    torn_: list[tuple[list[str], str]] = field(default_factory=list)
+    failed_: list[Exception] = field(default_factory=list)
 
     def told(self, request: Request | None, code: int, text: str) -> None:
         self.told_.append((request is not None, code, text))
@@ -31,6 +35,12 @@ class Notes:
 
     def answered(self, request: Request) -> None:
         self.answered_.append(request)
+
+    def torn(self, requests: Sequence[Request], reason: str) -> None:
+        self.torn_.append(([request.feed.key.channel for request in requests], reason))
+
+    def failed(self, error: Exception) -> None:
+        self.failed_.append(error)
 
 
 class Stage:
@@ -94,6 +104,28 @@ def test_a_contract_whose_data_is_that_of_another_is_a_refusal_that_names_it() -
     stage = Stage()
     stage.receiver.rerouteMktDataReq(2, 8314, "NYSE")
     assert stage.notes.told_ == [(True, 0, "its market data is that of con_id 8314 on NYSE; configure that one")]
+
+
+def test_a_message_that_cannot_be_read_is_named_and_told_of_the_one_it_was_of() -> None:
+    stage = Stage()
+    stage.receiver.undecoded(ValueError("torn"), ["12", "1", "1", "x"])
+    (noted,) = stage.desk.lines()
+    assert (noted.event, noted.data["scope"]) == ("rejected", {"channel": "orderbook", "symbol": "AAPL-USD_SMART"})
+    assert noted.data["detail"]["text"] == "12\0001\0001\0x"
+    assert stage.notes.torn_ == [(["orderbook"], "a message could not be read: ValueError: torn")]
+
+
+def test_an_error_of_the_lane_is_ours_and_no_message_is_rejected_for_it() -> None:
+    def fails(*_: object) -> None:
+        raise KeyError("ours")
+
+    stage = Stage()
+    stage.desk.buffer.append = fails  # type: ignore[method-assign]
+    with pytest.raises(KeyError) as raised:
+        stage.receiver.tickSize(2, 0, 2.0)
+    stage.receiver.undecoded(raised.value, ["2", "6", "2", "0", "2.0"])
+    assert stage.notes.failed_ == [raised.value]
+    assert stage.notes.torn_ == []
 
 
 def test_what_comes_for_a_request_that_was_called_off_is_nobodys() -> None:

@@ -49,7 +49,7 @@ class Listener(Protocol):
 
 
 class Link:
-    """One connection. `ended` gets the reason of its end."""
+    """One connection. `ended` gets the reason of its end, or an error of our own."""
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
@@ -95,6 +95,11 @@ class Link:
         """Take it for ended, if it is not yet; the socket is closed by `close`."""
         if not self.ended.done():
             self.ended.set_result(reason)
+
+    def fail(self, error: Exception) -> None:
+        """Take it for ended by an error of our own, which `ended` then raises."""
+        if not self.ended.done():
+            self.ended.set_exception(error)
 
     def _closed(self, reason: str) -> None:
         # ib_async says nothing of a peer that closes before it answered, as TWS does to addresses it does not trust.
@@ -162,4 +167,7 @@ class _Failures(logging.Logger):
 
     @override
     def exception(self, msg: object, *args: object, **kwargs: Any) -> None:
-        self._tell(sys.exception())
+        error = sys.exception()
+        if isinstance(error, UnboundLocalError) and error.__context__ is not None:
+            error = error.__context__  # what ib_async's own line for its log failed over
+        self._tell(error)

@@ -4,7 +4,8 @@ A read of the socket is stamped before anything in it is decoded; all its messag
 """
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
 from fluxforge.domain.control import Event
@@ -20,6 +21,7 @@ from fluxforge_collector.ibkr_source.unify import (
     touch_data,
     trade_data,
 )
+from fluxforge_collector.ibkr_source.unread import concerned
 from fluxforge_collector.lane_feed import LaneFeed
 from fluxforge_collector.source import Sink
 
@@ -28,6 +30,7 @@ _LAST_TIME: Final = frozenset({45, 88})
 """Ticks that bear the time of the last trade, as whole seconds in text: live, delayed."""
 _HALTED: Final = frozenset({49, 90})
 _TEXT_CHARS_KEPT: Final = 4096
+_REASON_CHARS_KEPT: Final = 500
 
 
 class Request:
@@ -59,6 +62,14 @@ class Director(Protocol):
         """Take that the first data of a request came."""
         ...
 
+    def torn(self, requests: Sequence[Request], reason: str) -> None:
+        """Take that a message which may have been of any of these could not be read."""
+        ...
+
+    def failed(self, error: Exception) -> None:
+        """Take an error of our own: no message is to blame for it."""
+        ...
+
 
 class Receiver:
     """Hears one session. `requests` by number: what comes for others was asked for no longer."""
@@ -68,6 +79,7 @@ class Receiver:
         self._director = director
         self._at_ns = 0
         self._changed: dict[Request, None] = {}
+        self._failure: Exception | None = None
         self.conn = 0
         """The connection's number in the lane."""
         self.reads = 0
@@ -91,7 +103,7 @@ class Receiver:
             try:
                 levels = request.book.settled()
             except RowsBrokenError as error:
-                self._director.broken(request, str(error))
+                self._break(request, error)
                 continue
             if levels is not None:
                 self._enter(request, book_data(request.market, *levels), None)
@@ -172,7 +184,7 @@ class Receiver:
             request.book.take(operation, position, (price, size, maker), is_bid=side == 1)
         except RowsBrokenError as error:
             self._changed.pop(request, None)
-            self._director.broken(request, str(error))
+            self._break(request, error)
         else:
             self._changed[request] = None
 
@@ -193,22 +205,30 @@ class Receiver:
 
     def error(self, number: int, code: int, text: str, _advanced: str) -> None:
         """Take a code."""
-        self._director.told(self.requests.get(number), code, text)
+        with self._ours():
+            self._director.told(self.requests.get(number), code, text)
 
     def undecoded(self, error: BaseException, fields: Sequence[str]) -> None:
-        """Note a message that could not be read."""
+        """Note a message that could not be read, and have it told whose it may have been."""
+        if error is self._failure:
+            return  # ours: the message was read
         raw = "\0".join(fields)
-        self._sink.note(
-            Event.REJECTED,
-            reason=f"{type(error).__name__}: {error}"[:500],
-            count=1,
-            conn=self.conn,
-            detail={
-                "size_bytes": len(raw.encode()),
-                "sha256": hashlib.sha256(raw.encode()).hexdigest(),
-                "text": raw[:_TEXT_CHARS_KEPT],
-            },
-        )
+        reason = f"{type(error).__name__}: {error}"[:_REASON_CHARS_KEPT]
+        requests = [self.requests[number] for number in concerned(fields, self.requests)]
+        with self._ours():
+            self._sink.note(
+                Event.REJECTED,
+                [request.feed for request in requests],
+                reason=reason,
+                count=1,
+                conn=self.conn,
+                detail={
+                    "size_bytes": len(raw.encode()),
+                    "sha256": hashlib.sha256(raw.encode()).hexdigest(),
+                    "text": raw[:_TEXT_CHARS_KEPT],
+                },
+            )
+            self._director.torn(requests, f"a message could not be read: {reason}")
 
     def clear_book(self, request: Request) -> None:
         """Empty a book whose rows are void."""
@@ -235,13 +255,29 @@ class Receiver:
         request = self.requests.get(number)
         if request is not None:
             text = f"its market data is that of con_id {con_id} on {exchange}; configure that one"
-            self._director.told(request, 0, text)
+            with self._ours():
+                self._director.told(request, 0, text)
+
+    def _break(self, request: Request, error: RowsBrokenError) -> None:
+        with self._ours():
+            self._director.broken(request, str(error))
 
     def _enter_quote(self, request: Request) -> None:
         self._enter(request, ticker_data(request.market, request.quote.fields), None)
 
     def _enter(self, request: Request, data: bytes, exchange_ms: int | None) -> None:
-        if not request.is_answered:
-            request.is_answered = True
-            self._director.answered(request)
-        self._sink.record(request.feed, data, exchange_ms=exchange_ms, at_ns=self._at_ns, conn=self.conn)
+        with self._ours():
+            if not request.is_answered:
+                request.is_answered = True
+                self._director.answered(request)
+            self._sink.record(request.feed, data, exchange_ms=exchange_ms, at_ns=self._at_ns, conn=self.conn)
+
+    @contextmanager
+    def _ours(self) -> Iterator[None]:
+        """Tell of what fails within: ib_async takes all that its callbacks raise for the fault of a message."""
+        try:
+            yield
+        except Exception as error:
+            self._failure = error
+            self._director.failed(error)
+            raise

@@ -107,7 +107,10 @@ class Session:
         self.ask_again([each for each in self._subscriptions if self._sink.feed(each.feed) in feeds])
 
     async def run(self) -> str:
-        """Make every request and keep it; return why the session ended."""
+        """Make every request and keep it; return why the session ended.
+
+        Whatever of ours failed where a message was heard is raised here.
+        """
         loop = asyncio.get_running_loop()
         client = self._link.client
         client.reqMarketDataType(_DATA_TYPES[self._settings.market_data_type])
@@ -148,6 +151,20 @@ class Session:
         self._sink.note(Event.GAP, [request.feed], reason=reason, conn=self.number)
         self._forget([request.subscription])
         self._retry(request.subscription, _BROKEN_BACKOFF)
+
+    def torn(self, requests: Sequence[Request], reason: str) -> None:
+        """Name what a message that could not be read may have been of; ask anew for what adds up what is told."""
+        whole = [request.feed for request in requests if not request.feed.unsound]
+        if whole:
+            self._sink.note(Event.GAP, whole, reason=reason, conn=self.number)
+        for subscription in [each.subscription for each in requests]:
+            if subscription.channel in _OF_STATE:
+                self._forget([subscription])
+                self._retry(subscription, _BROKEN_BACKOFF)
+
+    def failed(self, error: Exception) -> None:
+        """End the session by an error of our own."""
+        self._link.fail(error)
 
     def told(self, request: Request | None, code: int, text: str) -> None:
         """Do what a code asks for."""
