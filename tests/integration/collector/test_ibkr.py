@@ -95,7 +95,7 @@ async def test_all_messages_of_one_read_bear_the_stamp_of_that_read_and_keep_the
 
 async def test_tws_restarting_is_outlived_by_asking_for_everything_again() -> None:
     channels = {"ticker": ["AAPL/USD:SMART"], "trades": ["AAPL/USD:SMART"], "orderbook": [ES]}
-    async with running_gateway(tick_by_tick_s=0.2) as gateway, capturing(gateway.port, channels) as capture:
+    async with running_gateway(tick_by_tick_s=0.05) as gateway, capturing(gateway.port, channels) as capture:
         await standing(gateway, "ticker", AAPL)
         await standing(gateway, "orderbook", ESU4)
         trades = await standing(gateway, "trades", AAPL)
@@ -121,7 +121,7 @@ async def test_tws_restarting_is_outlived_by_asking_for_everything_again() -> No
 
 async def test_1100_makes_every_feed_unsound_and_1101_asks_for_everything_again() -> None:
     channels = {"ticker": ["AAPL/USD:SMART"], "trades": ["AAPL/USD:SMART"]}
-    async with running_gateway(tick_by_tick_s=0.2) as gateway, capturing(gateway.port, channels) as capture:
+    async with running_gateway(tick_by_tick_s=0.05) as gateway, capturing(gateway.port, channels) as capture:
         for kind, channel in (("ticker", "ticker"), ("trades", "trades")):
             found = await standing(gateway, kind, AAPL)
             data = wire.price(found.number, 1, 1.0, 1) if kind == "ticker" else wire.trade(found.number, 1, 1.0, 1)
@@ -341,7 +341,11 @@ async def test_a_subscription_that_is_taken_away_while_it_stands_leaves_its_feed
 
 async def test_ticks_of_one_contract_are_asked_for_no_sooner_than_tws_allows() -> None:
     channels = {"trades": ["AAPL/USD:SMART"], "bidsasks": ["AAPL/USD:SMART", "EUR/USD:IDEALPRO"]}
-    async with running_gateway(tick_by_tick_s=0.25) as gateway, capturing(gateway.port, channels) as capture:
+    waits = Waits(tick_by_tick_s=1.5)  # the stand-in takes the time when it reads, which may be late for the first one
+    async with (
+        running_gateway(tick_by_tick_s=0.25) as gateway,
+        capturing(gateway.port, channels, waits=waits) as capture,
+    ):
         for kind, listing in (("trades", AAPL), ("bidsasks", AAPL), ("bidsasks", EURUSD)):
             await standing(gateway, kind, listing)
         assert gateway.complaints == []

@@ -1,5 +1,7 @@
 from fluxforge_collector.ibkr_source.pace import Keepalive, Pace, Waits
 
+TWS_TICK_BY_TICK_S = 15.0
+
 WAITS = Waits(tick_by_tick_s=15.0, keepalive_s=30.0, answer_s=10.0)
 
 
@@ -10,6 +12,14 @@ def test_a_contract_is_asked_for_once_in_the_interval_and_others_do_not_wait() -
     assert pace.ask(1, 104.0) == 11.0
     assert pace.ask(1, 115.0) == 0
     assert pace.ask(1, 115.5) == 14.5
+
+
+def test_a_request_that_is_a_second_late_on_its_way_makes_the_next_one_none_too_soon() -> None:
+    pace = Pace(Waits().tick_by_tick_s)
+    assert pace.ask(1, 100.0) == 0
+    wait_s = pace.ask(1, 100.0)
+    read_s = 100.0 + 1.0
+    assert 100.0 + wait_s - read_s >= TWS_TICK_BY_TICK_S
 
 
 def test_a_session_that_brings_something_is_never_asked() -> None:

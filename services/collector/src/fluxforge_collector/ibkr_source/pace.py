@@ -10,11 +10,12 @@ from dataclasses import dataclass
 class Waits:
     """How long things are waited for, in seconds.
 
-    TWS takes no more than one tick-by-tick request for a contract in `tick_by_tick_s`. A session of which nothing came
-    for `keepalive_s` is asked for the time, and is dead when that brings nothing for `answer_s`.
+    `tick_by_tick_s` lie between two tick-by-tick requests for a contract: the 15 s of TWS, which counts from where
+    they arrive, and 1 s for the one to be late and the other not. A session of which nothing came for `keepalive_s` is
+    asked for the time, and is dead when that brings nothing for `answer_s`.
     """
 
-    tick_by_tick_s: float = 15.0
+    tick_by_tick_s: float = 16.0
     keepalive_s: float = 30.0
     answer_s: float = 10.0
 
