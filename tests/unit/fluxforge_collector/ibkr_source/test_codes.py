@@ -13,7 +13,7 @@ from fluxforge_collector.ibkr_source.codes import Meaning, farm_of, meaning
         (2103, Meaning.FARM_BROKEN),
         (2104, Meaning.FARM_BACK),
         (2105, Meaning.BARS_FARM_BROKEN),
-        (2106, Meaning.BARS_FARM_BACK),
+        (2106, Meaning.NOTICE),
         (2108, Meaning.NOTICE),
         (2158, Meaning.NOTICE),
     ],

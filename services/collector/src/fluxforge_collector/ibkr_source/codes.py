@@ -16,7 +16,6 @@ class Meaning(Enum):
     FARM_BROKEN = "a farm that market data comes from is gone"
     FARM_BACK = "it is back"
     BARS_FARM_BROKEN = "a farm that bars come from is gone"
-    BARS_FARM_BACK = "that one is back"
     BOOK_RESET = "the rows of a book are void; those that follow are a new one"
     ENDED = "a subscription that stood is over and may be made anew at once"
     REFUSED = "a subscription is not granted"
@@ -31,7 +30,6 @@ _MEANINGS: Final = {
     2103: Meaning.FARM_BROKEN,
     2104: Meaning.FARM_BACK,
     2105: Meaning.BARS_FARM_BROKEN,
-    2106: Meaning.BARS_FARM_BACK,
 }
 _OF_REQUESTS: Final = {
     317: Meaning.BOOK_RESET,

@@ -6,15 +6,13 @@ from typing import Any, Final
 
 from ib_async.contract import Contract, ContractDetails
 
-from fluxforge.domain.backoff import Backoff
 from fluxforge.domain.errors import ConfigurationError
 from fluxforge.runtime.settings.ibkr import ContractSettings, IbkrSettings
 from fluxforge_collector.events import CollectorEvents
 from fluxforge_collector.ibkr_source.codes import NO_CONTRACT, NO_DESCRIPTION
 from fluxforge_collector.ibkr_source.contracts import asked, chosen
-from fluxforge_collector.ibkr_source.link import GatewayUnavailableError, Link
+from fluxforge_collector.ibkr_source.link import BACKOFF, GatewayUnavailableError, Link
 
-BACKOFF: Final = Backoff(base_s=0.5, cap_s=30.0)
 _ANSWER_S: Final = 30.0
 
 

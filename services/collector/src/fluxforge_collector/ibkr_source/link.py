@@ -14,10 +14,13 @@ from ib_async.client import Client
 from ib_async.decoder import Decoder
 from typing_extensions import override
 
+from fluxforge.domain.backoff import Backoff
 from fluxforge.domain.errors import TransientError
 from fluxforge.runtime.settings.ibkr import IbkrSettings
 from fluxforge_collector.ibkr_source.codes import CLIENT_ID_TAKEN, Meaning, meaning
 
+BACKOFF: Final = Backoff(base_s=0.5, cap_s=30.0)
+"""Between one try to have a session and the next."""
 _CONNECT_S: Final = 10.0
 _NO_REQUEST: Final = -1
 _REQUESTS_MAX: Final = 4

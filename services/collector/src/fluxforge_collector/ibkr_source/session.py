@@ -27,8 +27,7 @@ _REFUSED_BACKOFF: Final = Backoff(base_s=15.0, cap_s=600.0)
 _STEADY_S: Final = 60.0
 """A request that stood for so long fails for the first time when it fails."""
 _OF_LINK: Final = frozenset({Meaning.LINK_LOST, Meaning.LINK_EMPTY, Meaning.LINK_KEPT})
-_OF_BARS: Final = frozenset({Meaning.BARS_FARM_BROKEN, Meaning.BARS_FARM_BACK})
-_OF_FARMS: Final = _OF_BARS | {Meaning.FARM_BROKEN, Meaning.FARM_BACK}
+_OF_FARMS: Final = frozenset({Meaning.FARM_BROKEN, Meaning.FARM_BACK, Meaning.BARS_FARM_BROKEN})
 _BY_TICK: Final = frozenset({IbkrChannel.TRADES, IbkrChannel.BIDSASKS})
 _OF_STATE: Final = frozenset({IbkrChannel.ORDERBOOK, IbkrChannel.TICKER})
 """Channels whose records add up what was told: after an interruption that sum may be none of the venue's."""
@@ -71,7 +70,8 @@ class Session:
         self._standing: dict[Subscription, int] = {}
         self._failures: dict[Subscription, int] = {}
         self._is_lost = False
-        self._farms: set[tuple[Meaning, str]] = set()
+        self._farms: set[str] = set()
+        """Farms of market data that are gone."""
 
     async def open(self) -> None:
         """Connect.
@@ -193,15 +193,17 @@ class Session:
 
     def _farm_told(self, said: Meaning, reason: str) -> None:
         farm = farm_of(reason)
-        are_bars = said in _OF_BARS
-        if said in {Meaning.FARM_BROKEN, Meaning.BARS_FARM_BROKEN}:
-            self._farms.add((said, farm))
-            # Which contracts a farm serves nobody says: those it does not serve recover with their next record.
-            concerned = [each for each in self._subscriptions if (each.channel is IbkrChannel.BARS) is are_bars]
-            self._note_lost(concerned, reason)
-        elif said is Meaning.FARM_BACK and (Meaning.FARM_BROKEN, farm) in self._farms:
-            self._farms.discard((Meaning.FARM_BROKEN, farm))
-            self._replace(self._of_state())
+        if said is Meaning.FARM_BACK:
+            if farm in self._farms:
+                self._farms.discard(farm)
+                self._replace(self._of_state())
+            return
+        are_bars = said is Meaning.BARS_FARM_BROKEN
+        if not are_bars:
+            self._farms.add(farm)
+        # Which contracts a farm serves nobody says: those it does not serve recover with their next record.
+        concerned = [each for each in self._subscriptions if (each.channel is IbkrChannel.BARS) is are_bars]
+        self._note_lost(concerned, reason)
 
     def _request_told(self, request: Request, said: Meaning, reason: str) -> None:
         feeds = [request.feed]

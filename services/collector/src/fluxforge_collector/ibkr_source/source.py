@@ -7,21 +7,19 @@ from typing import Final, Self
 
 from typing_extensions import override
 
-from fluxforge.domain.backoff import Backoff
 from fluxforge.domain.control import Event
 from fluxforge.domain.record import Feed
 from fluxforge.runtime.settings.ibkr import IbkrSettings
 from fluxforge_collector.events import CollectorEvents
 from fluxforge_collector.ibkr_source.contracts import Subscription, plan
 from fluxforge_collector.ibkr_source.inquiry import contracts_of
-from fluxforge_collector.ibkr_source.link import GatewayUnavailableError
+from fluxforge_collector.ibkr_source.link import BACKOFF, GatewayUnavailableError
 from fluxforge_collector.ibkr_source.pace import Pace, Waits
 from fluxforge_collector.ibkr_source.session import Session
 from fluxforge_collector.silence.limits import SilenceLimits
 from fluxforge_collector.source import Sink, Source
 from fluxforge_collector.watchdog import Watchdog
 
-BACKOFF: Final = Backoff(base_s=0.5, cap_s=30.0)
 _STEADY_S: Final = 60.0
 """A session that stood for so long fails for the first time when it fails."""
 
