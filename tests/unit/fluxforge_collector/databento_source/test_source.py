@@ -9,6 +9,7 @@ from tests.unit.fluxforge_collector.databento_source.dbn import (  # isort: skip
     INSTRUMENT,
     LAST,
     MARKET,
+    MAYBE_BAD,
     S,
     SNAPSHOT,
     T0,
@@ -167,12 +168,34 @@ async def test_a_book_that_missed_orders_is_asked_for_anew_and_is_whole_with_its
         gateway.add(order(4, "C", "B", 78, 10.0, 1), order(5, "C", "B", 79, 10.0, 1))
         await until(lambda: len(made.reasons(Event.GAP)) == 2)
         (client,) = gateway.clients
-    assert [book["bids"] for _, book in made.records("orderbook")] == [[], [[9.0, 7.0]]]
-    assert made.reasons(Event.GAP) == ["order 77 is not in the book", "order 78 is not in the book"]
+        assert len(client.subscriptions) == 2  # too soon after the first one
+        gateway.snapshots = [order(7, "R", flags=SNAPSHOT), order(7, "A", "B", 5, 8.0, 6, flags=SNAPSHOT | LAST)]
+        made.desk.clock.advance(61 * S)
+        gateway.add(order(6, "A", "B", 80, 10.0, 1))
+        await until(lambda: len(made.records("orderbook")) == 3)
+    assert [book["bids"] for _, book in made.records("orderbook")] == [[], [[9.0, 7.0]], [[8.0, 6.0]]]
+    gaps = [one for one in made.controls if one.event is Event.GAP and not one.repeat]
+    assert [one.reason for one in gaps] == ["order 77 is not in the book", "order 78 is not in the book"]
     asked_for = [(one.schema, one.symbols, one.snapshot) for one in client.subscriptions]
-    assert asked_for == [("mbo", [MARKET], True)] * 2  # the second doubt came too soon after the first
-    resynced = next(one for one in made.controls if one.event is Event.RESYNCED)
-    assert resynced.hole == next(one.hole for one in made.controls if one.event is Event.GAP)
+    assert asked_for == [("mbo", [MARKET], True)] * 3
+    assert [one.hole for one in made.controls if one.event is Event.RESYNCED] == [one.hole for one in gaps]
+
+
+async def test_a_book_whose_snapshot_does_not_come_or_is_doubted_is_asked_for_until_one_heals_it(
+    gateway: Gateway,
+) -> None:
+    async with streaming(gateway, {"mbo": [MARKET]}) as made:
+        gateway.add(order(1, "R"), order(2, "C", "B", 77, 10.0, 1))
+        await until(lambda: len(gateway.clients[0].subscriptions) == 2)
+        gateway.snapshots = [order(3, "R", flags=SNAPSHOT), order(3, "A", "B", 4, 9.0, 7, flags=LAST | MAYBE_BAD)]
+        made.desk.clock.advance(61 * S)
+        gateway.add(order(4, "T", "B", 0, 10.0, 1))
+        await until(lambda: len(gateway.clients[0].subscriptions) == 3)
+        gateway.snapshots = [order(5, "R", flags=SNAPSHOT), order(5, "A", "B", 4, 9.0, 7, flags=SNAPSHOT | LAST)]
+        made.desk.clock.advance(61 * S)
+        gateway.add(order(6, "A", "B", 80, 10.0, 1))
+        await until(lambda: len(made.records("orderbook")) == 2)
+    assert [book["bids"] for _, book in made.records("orderbook")] == [[], [[9.0, 7.0]]]
 
 
 async def test_a_gateway_that_restarts_is_found_again(gateway: Gateway) -> None:

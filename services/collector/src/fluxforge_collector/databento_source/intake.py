@@ -52,7 +52,7 @@ SNAPSHOT_SCHEMA: Final = "mbo"
 _REPLAY_NS: Final = 60_000_000_000
 """What was received so long after a session began is not late, even if the gateway never says that it caught up."""
 _SNAPSHOT_NS: Final = 60_000_000_000
-"""A book whose snapshot does not heal it is not asked for again before this."""
+"""A book whose snapshot does not come or does not heal it is asked for again with its first record after this."""
 _NS_MAX: Final = 2**62
 _Data = TradeMsg | MBP1Msg | MBP10Msg | MBOMsg | OHLCVMsg | InstrumentDefMsg
 
@@ -151,12 +151,12 @@ class Intake:
                 self._repeated[schema] += 1
                 return
             for told in self._translators[schema].take(record):
-                if not isinstance(told, Doubt):
+                if isinstance(told, Doubt):
+                    self._doubt(feed, told)
+                else:
                     self._enter(schema, feed, told, at_ns)
-                    continue
-                self._doubt(feed, told)
-                if schema == SNAPSHOT_SCHEMA:
-                    self._heal(feed, at_ns)
+            if schema == SNAPSHOT_SCHEMA and not self._translators[schema].is_whole(record.instrument_id):
+                self._heal(feed, at_ns)
         except RecordError as error:
             self._refuse(feed, error.reason)
 

@@ -122,6 +122,10 @@ class Translator:
         """
         return self._take(record)
 
+    def is_whole(self, instrument_id: int) -> bool:
+        """Return whether an instrument's book is the venue's, as far as its orders tell."""
+        return self._books[instrument_id].is_whole
+
     def end(self) -> Iterator[Told]:
         """Yield what could not be told: of a book that was doubted, and of an event that never ended."""
         for book in self._books.values():
