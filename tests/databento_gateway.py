@@ -83,6 +83,7 @@ class Gateway:
         self.refuses_dataset: str | None = None
         self.refuses_subscription: tuple[ErrorCode, str] | None = None
         self.refuses_replay = False
+        self.tells_before_refusal: list[Any] = []
         self.says_replayed = True
         self.is_mute = False
         self.sends_heartbeats = True
@@ -178,7 +179,7 @@ class Gateway:
         if self.refuses_replay and any(one.start for one in client.subscriptions):
             refusal = (ErrorCode.REPLAY_DATA_AGED_OUT, "Replay data has aged out")
         if refusal:
-            client.send(ErrorMsg(ts_event=1, code=refusal[0], err=refusal[1]))
+            client.send(*self.tells_before_refusal, ErrorMsg(ts_event=1, code=refusal[0], err=refusal[1]))
             await client.writer.drain()
             return
         for one in client.subscriptions:

@@ -271,6 +271,47 @@ async def test_a_replay_that_is_refused_is_not_asked_for_again(gateway: Gateway)
     assert "Replay data has aged out" in made.reasons(Event.DISCONNECTED)
 
 
+async def test_a_replay_that_is_refused_after_something_came_is_not_asked_for_again(gateway: Gateway) -> None:
+    gateway.refuses_replay = True
+    gateway.tells_before_refusal = [quote(2, 1.0, 2.0)]
+    async with streaming(gateway, {"trades": [MARKET], "mbp-1": [MARKET]}) as made:
+        gateway.add(trade(1, 1.0), quote(1, 1.0, 2.0))
+        await until(lambda: made.records() and made.records("orderbook"))
+        gateway.drop()
+        await until(lambda: gateway.session_count > 1 and is_served(gateway))
+        assert gateway.session_count == 3
+
+
+@pytest.mark.parametrize("code", [ErrorCode.CONNECTION_LIMIT_EXCEEDED, ErrorCode.INTERNAL_ERROR])
+async def test_a_session_that_ends_by_another_error_leaves_its_replay_to_the_next_one(
+    gateway: Gateway, code: ErrorCode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with streaming(gateway) as made:
+
+        class Lifted:
+            """A backoff without delays, after which what was refused once is granted."""
+
+            def delay_s(self, *_: object) -> float:
+                if "not now" in made.reasons(Event.DISCONNECTED):
+                    gateway.refuses_subscription = None
+                return 0.0
+
+        monkeypatch.setattr(source, "BACKOFF", Lifted())
+        gateway.add(trade(1, 1.0))
+        await until(made.records)
+        gateway.history.append(trade(2, 2.0))
+        gateway.refuses_subscription = (code, "not now")
+        gateway.drop()
+        await until(lambda: gateway.session_count == 3 and is_served(gateway))
+        gateway.add(trade(3, 3.0))
+        await until(lambda: len(made.records()) == 3)
+    assert [(envelope.source_kind, rows[0]["price"]) for envelope, rows in made.records()] == [
+        (None, 1.0),
+        ("backfill", 2.0),
+        (None, 3.0),
+    ]
+
+
 async def test_what_comes_a_minute_after_the_session_began_is_live_even_if_no_replay_ever_ended(
     gateway: Gateway,
 ) -> None:
@@ -423,6 +464,21 @@ async def test_tries_count_until_a_session_brings_something(gateway: Gateway, mo
         count = len(delays.failures)
     assert delays.failures[:3] == [1, 2, 3]
     assert delays.failures[count - 1] == 1
+
+
+async def test_sessions_that_are_refused_count_as_failed_whatever_they_brought_before(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delays = Delays()
+    monkeypatch.setattr(source, "BACKOFF", delays)
+    async with streaming(gateway, {"trades": [MARKET], "mbp-1": [MARKET]}) as made:
+        gateway.add(quote(1, 1.0, 2.0))
+        await until(lambda: made.records("orderbook"))
+        gateway.refuses_subscription = (ErrorCode.INVALID_SUBSCRIPTION, "No license for trades")
+        gateway.tells_before_refusal = [quote(2, 1.0, 2.0)]
+        gateway.drop()
+        await until(lambda: len(delays.failures) >= 4)
+    assert delays.failures[:4] == [1, 2, 3, 4]
 
 
 async def test_nothing_enters_the_lane_after_it_was_closed(gateway: Gateway) -> None:

@@ -30,7 +30,6 @@ from fluxforge.domain.control import Event
 from fluxforge.domain.errors import RecordError
 from fluxforge_collector.databento_source.markets import LiveMarkets
 from fluxforge_collector.databento_source.seen import Seen, Stream
-from fluxforge_collector.databento_source.session import NOT_FATAL
 from fluxforge_collector.databento_source.subscriptions import Plan
 from fluxforge_collector.databento_source.translate import BOOK_SCHEMAS, DEFINITIONS, Doubt, Translator, Update
 from fluxforge_collector.lane_feed import LaneFeed
@@ -53,6 +52,8 @@ _REPLAY_NS: Final = 60_000_000_000
 """What was received so long after a session began is not late, even if the gateway never says that it caught up."""
 _SNAPSHOT_NS: Final = 60_000_000_000
 """A book whose snapshot does not come or does not heal it is asked for again with its first record after this."""
+_REFUSALS: Final = frozenset({ErrorCode.REPLAY_DATA_AGED_OUT, ErrorCode.INVALID_SUBSCRIPTION, ErrorCode.UNSET})
+"""Errors that the same requests would meet again; one that does not say what it is may be such."""
 _NS_MAX: Final = 2**62
 _Data = TradeMsg | MBP1Msg | MBP10Msg | MBOMsg | OHLCVMsg | InstrumentDefMsg
 
@@ -60,7 +61,8 @@ _Data = TradeMsg | MBP1Msg | MBP10Msg | MBOMsg | OHLCVMsg | InstrumentDefMsg
 class Intake:
     """Enters records of one dataset into a lane.
 
-    `taken`: data records that the session has brought; `was_refused`: whether the gateway ended it by a refusal.
+    `taken`: data records that the session has brought; `asks_replay`: whether it asked for what was missed;
+    `was_refused`: whether the gateway ended it since it does not grant what was asked for.
     """
 
     def __init__(self, sink: Sink, plan: Plan) -> None:
@@ -83,6 +85,7 @@ class Intake:
         self._late: Counter[str] = Counter()
         self._repeated: Counter[str] = Counter()
         self.taken = 0
+        self.asks_replay = False
         self.was_refused = False
 
     @property
@@ -96,6 +99,7 @@ class Intake:
         self._ask_snapshot = ask_snapshot
         self._began_ns = self._sink.now()
         self.taken = 0
+        self.asks_replay = False
         self.was_refused = False
         self._replaying.clear()
         self._late.clear()
@@ -111,7 +115,8 @@ class Intake:
             self._seen.expect_replay(schema)
             self._replaying.add(schema)
         elif schema == DEFINITIONS:
-            return 0  # told when they change, which may be days ago
+            begin_ns = 0  # told when they change, which may be days ago
+        self.asks_replay |= begin_ns is not None
         return begin_ns
 
     def end(self) -> None:
@@ -204,7 +209,7 @@ class Intake:
             feeds = [feed for (schema, _), feed in self._feeds.items() if schema in BOOK_SCHEMAS]
             self._sink.note(Event.GAP, feeds, reason=f"the gateway says: {message.err}", conn=self._conn)
             return
-        self.was_refused |= message.code not in NOT_FATAL
+        self.was_refused |= message.code in _REFUSALS
         named = re.split(r"[\s,'\"`]+", message.err)
         feeds = [feed for (_, symbol), feed in self._feeds.items() if symbol in named]
         self._sink.note(Event.REJECTED, feeds, reason=f"the gateway refused: {message.err}", conn=self._conn)

@@ -74,8 +74,8 @@ class DatabentoSource(Source):
             else:
                 await self._hold(session, sink, intake, replays=replays)
                 # Where a replay is refused, the hole is left as it is.
-                replays = bool(intake.taken) or not (replays and intake.was_refused)
-                failures = 0 if intake.taken else failures
+                replays = not (intake.asks_replay and intake.was_refused)
+                failures = 0 if intake.taken and not intake.was_refused else failures
             failures += 1
             await asyncio.sleep(BACKOFF.delay_s(failures, self._chance))
 
