@@ -202,7 +202,7 @@ class Gateway:
         client.send(SystemMsg(ts_event=1, code=SystemCode.SUBSCRIPTION_ACK, msg=f"Subscription to {one.schema} ok"))
         for instrument_id, name in self.names.items():
             if name in one.symbols:
-                client.send(_mapping(instrument_id, name))
+                client.send(mapping(instrument_id, name))
         if one.snapshot:
             client.send(*(each for each in self.snapshots if client.wants(each, self.names)))
         if one.start is not None:
@@ -218,7 +218,7 @@ class Gateway:
         )
 
 
-def _mapping(instrument_id: int, name: str) -> SymbolMappingMsg:
+def mapping(instrument_id: int, name: str) -> SymbolMappingMsg:
     return SymbolMappingMsg(
         publisher_id=0,
         instrument_id=instrument_id,

@@ -22,7 +22,7 @@ from databento_dbn import ErrorCode, ErrorMsg, SystemCode, SystemMsg
 
 from fluxforge.domain.control import Event
 from fluxforge_collector.databento_source import source
-from tests.databento_gateway import Gateway
+from tests.databento_gateway import Gateway, mapping
 from tests.unit.fluxforge_collector.databento_source.live import NOW, asked, is_served, live, streaming
 from tests.unit.fluxforge_collector.made import until
 
@@ -174,8 +174,9 @@ async def test_a_book_that_missed_orders_is_asked_for_anew_and_is_whole_with_its
         gateway.add(order(6, "A", "B", 80, 10.0, 1))
         await until(lambda: len(made.records("orderbook")) == 3)
     assert [book["bids"] for _, book in made.records("orderbook")] == [[], [[9.0, 7.0]], [[8.0, 6.0]]]
-    gaps = [one for one in made.controls if one.event is Event.GAP and not one.repeat]
+    *gaps, left_out = (one for one in made.controls if one.event is Event.GAP and not one.repeat)
     assert [one.reason for one in gaps] == ["order 77 is not in the book", "order 78 is not in the book"]
+    assert left_out.count == 4
     asked_for = [(one.schema, one.symbols, one.snapshot) for one in client.subscriptions]
     assert asked_for == [("mbo", [MARKET], True)] * 3
     assert [one.hole for one in made.controls if one.event is Event.RESYNCED] == [one.hole for one in gaps]
@@ -401,6 +402,18 @@ async def test_records_that_cannot_be_entered_are_named_by_powers_of_ten(gateway
     assert [control.count for control in refused] == [1, 9, 13]
     assert "publishers 1 and 9" in (refused[0].reason or "")
     assert len(made.records("orderbook")) == 1
+
+
+async def test_what_was_counted_and_not_named_yet_is_named_when_the_source_is_ended(gateway: Gateway) -> None:
+    async with streaming(gateway, {"mbp-1": [MARKET], "mbo": ["ESM4"], "trades": [MARKET]}) as made:
+        gateway.names[8] = "ESM4"
+        gateway.say(mapping(8, "ESM4"))
+        gateway.add(*(order(n, "A", "B", n, 10.0, 1, instrument_id=8) for n in range(1, 4)))
+        gateway.add(quote(4, 1.0, 2.0), *(quote(n, 1.0, 2.0, publisher_id=9) for n in range(5, 104)), trade(200, 1.0))
+        await until(made.records)
+    assert sum(one.count or 0 for one in made.controls if one.event is Event.REJECTED) == 99
+    gaps = [(one.reason, one.count) for one in made.controls if one.event is Event.GAP]
+    assert gaps == [("orders of a book whose begin is not known", 1), ("no book could be told of these", 3)]
 
 
 async def test_an_instrument_that_nobody_asked_for_is_named_and_left_out(gateway: Gateway) -> None:

@@ -93,12 +93,14 @@ class DatabentoSource(Source):
         sink.note(Event.CONNECTED, intake.feeds, reason=f"{gateway.host}:{gateway.port} {gateway.dataset}", conn=conn)
         try:
             intake.begin(conn, lambda symbol: self._subscribe(session, SNAPSHOT_SCHEMA, [symbol]))
-            for schema, symbols in self._plan.subscriptions.items():
-                self._subscribe(session, schema, symbols, intake.replay_from_ns(schema) if replays else None)
-            session.start()
-            await session.ended(self._silence_s)
+            try:
+                for schema, symbols in self._plan.subscriptions.items():
+                    self._subscribe(session, schema, symbols, intake.replay_from_ns(schema) if replays else None)
+                session.start()
+                await session.ended(self._silence_s)
+            finally:
+                intake.end()
         except GatewayError as error:
-            intake.end()
             from_ns = session.heard_ns if error.is_silent else None
             sink.note(Event.DISCONNECTED, intake.feeds, reason=error.reason, conn=conn, from_ns=from_ns)
         finally:
