@@ -13,6 +13,11 @@ def test_nothing_is_replayed_of_what_was_never_seen() -> None:
     assert Seen().begin_ns("trades", NOW) is None
 
 
+def test_where_nothing_was_seen_a_replay_begins_where_listening_did() -> None:
+    assert Seen().begin_ns("trades", NOW, unseen_ns=NOW - 7) == NOW - 7
+    assert Seen().begin_ns("trades", NOW, unseen_ns=7) == NOW - REACH_NS
+
+
 def test_a_replay_begins_a_little_before_the_newest_event_of_the_schema() -> None:
     seen = Seen()
     add(seen, NOW - 50, NOW - 90)

@@ -341,6 +341,22 @@ async def test_a_replay_is_asked_for_after_a_session_that_brought_nothing(gatewa
     assert [envelope.source_kind for envelope, _ in made.records()] == [None, "backfill"]
 
 
+async def test_what_a_lost_session_missed_is_replayed_even_where_nothing_was_seen_before(gateway: Gateway) -> None:
+    async with streaming(gateway, {"trades": [MARKET], "ohlcv-1m": [MARKET], "mbp-1": [MARKET]}) as made:
+        assert {one.start for one in gateway.clients[0].subscriptions} == {None}
+        gateway.history += [trade(HOUR - S, 1.0), trade(HOUR + S, 2.0), quote(HOUR + S, 1.0, 2.0)]
+        gateway.history += [minute(NOW - 90 * S, 1.0), minute(NOW - 30 * S, 2.0)]  # the second ended when it was lost
+        await broken(gateway)
+        gateway.add(trade(HOUR + 2 * S, 3.0))
+        await until(lambda: len(made.records()) == 2 and made.records("ohlcv"))
+    assert [(envelope.source_kind, rows[0]["price"]) for envelope, rows in made.records()] == [
+        ("backfill", 2.0),
+        (None, 3.0),
+    ]
+    assert [rows[0][1] for _, rows in made.records("ohlcv")] == [2.0]
+    assert made.records("orderbook") == []
+
+
 async def test_what_the_gateway_says_beside_the_data_is_in_the_lane(gateway: Gateway) -> None:
     async with streaming(gateway, {"mbp-1": [MARKET], "trades": [MARKET]}) as made:
         gateway.say(

@@ -31,7 +31,14 @@ from fluxforge.domain.errors import RecordError
 from fluxforge_collector.databento_source.markets import LiveMarkets
 from fluxforge_collector.databento_source.seen import Seen, Stream
 from fluxforge_collector.databento_source.subscriptions import Plan
-from fluxforge_collector.databento_source.translate import BOOK_SCHEMAS, DEFINITIONS, Doubt, Translator, Update
+from fluxforge_collector.databento_source.translate import (
+    BOOK_SCHEMAS,
+    DEFINITIONS,
+    Doubt,
+    Translator,
+    Update,
+    length_ns_of,
+)
 from fluxforge_collector.lane_feed import LaneFeed
 from fluxforge_collector.source import Sink
 
@@ -80,6 +87,8 @@ class Intake:
         self._ask_snapshot: Callable[[str], None] = _nobody
         self._asked_ns: dict[str, int] = {}
         self._began_ns = 0
+        self._first_ns: int | None = None
+        """When the first of the sessions before this one began."""
         self._refused: Counter[tuple[LaneFeed | None, str]] = Counter()
         self._replaying: set[str] = set()
         self._late: Counter[str] = Counter()
@@ -97,6 +106,8 @@ class Intake:
         """Begin a session, with no book known; `ask_snapshot` has the gateway tell a symbol's orders anew."""
         self._conn = conn
         self._ask_snapshot = ask_snapshot
+        if self._first_ns is None and self._began_ns:
+            self._first_ns = self._began_ns
         self._began_ns = self._sink.now()
         self.taken = 0
         self.asks_replay = False
@@ -110,7 +121,7 @@ class Intake:
 
     def replay_from_ns(self, schema: str) -> int | None:
         """Return from which event on a schema is to be told, ns UTC, and expect that; None, as books: from now on."""
-        begin_ns = self._seen.begin_ns(schema, self._sink.now())
+        begin_ns = self._seen.begin_ns(schema, self._sink.now(), unseen_ns=self._unseen_ns(schema))
         if begin_ns is not None:
             self._seen.expect_replay(schema)
             self._replaying.add(schema)
@@ -118,6 +129,11 @@ class Intake:
             begin_ns = 0  # told when they change, which may be days ago
         self.asks_replay |= begin_ns is not None
         return begin_ns
+
+    def _unseen_ns(self, schema: str) -> int | None:
+        if self._first_ns is None or schema in BOOK_SCHEMAS or schema == DEFINITIONS:
+            return None
+        return self._first_ns - length_ns_of(schema)
 
     def end(self) -> None:
         """End a session: name what could not be told of it."""

@@ -38,10 +38,11 @@ class Seen:
     _replayed: dict[Stream, _Mark] = field(default_factory=dict)
     _event_ns: dict[str, int] = field(default_factory=dict)
 
-    def begin_ns(self, schema: str, now_ns: int) -> int | None:
-        """Return from which event on to replay a schema, ns UTC; None where nothing was seen of it."""
+    def begin_ns(self, schema: str, now_ns: int, *, unseen_ns: int | None = None) -> int | None:
+        """Return from which event on to replay a schema, ns UTC; from `unseen_ns` where nothing was seen of it."""
         last_ns = self._event_ns.get(schema)
-        return None if last_ns is None else max(last_ns - OVERLAP_NS, now_ns - REACH_NS)
+        wanted_ns = unseen_ns if last_ns is None else last_ns - OVERLAP_NS
+        return None if wanted_ns is None else max(wanted_ns, now_ns - REACH_NS)
 
     def expect_replay(self, schema: str) -> None:
         """Take what comes of a schema from now on for told again, up to what was seen."""

@@ -58,6 +58,11 @@ def channel_of(schema: str) -> str:
     return _CANDLES[schema][0] if schema in _CANDLES else schema
 
 
+def length_ns_of(schema: str) -> int:
+    """Return how long after its event a record of a schema is known, ns: of candles, whose event is their begin."""
+    return _CANDLES[schema][1] if schema in _CANDLES else 0
+
+
 class Update(NamedTuple):
     """What becomes one record. `at_ns`: when Databento received it, ns UTC; a candle is known when it ends."""
 
