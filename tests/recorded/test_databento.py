@@ -14,10 +14,11 @@ from databento_dbn import F_LAST, MBOMsg
 
 from fluxforge.adapters.local_store import LocalStore
 from fluxforge.domain.layout import Layout
+from fluxforge.runtime.settings.databento import BOOK_SCHEMAS
 from fluxforge_collector.databento_source.dbn_file import open_dbn
 from fluxforge_collector.databento_source.ingest import Ingest
 from fluxforge_collector.databento_source.markets import Markets
-from fluxforge_collector.databento_source.translate import BOOK_SCHEMAS, SCHEMAS, Translator, Update
+from fluxforge_collector.databento_source.translate import SCHEMAS, Translator, Update
 from fluxforge_etl_worker.folder import adopt_folder, run_folder
 from tests.recorded.recordings import recording
 from tests.unit.fluxforge_etl_worker.test_folder import settings_on

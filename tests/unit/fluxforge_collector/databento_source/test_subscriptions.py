@@ -29,6 +29,8 @@ def test_a_feed_is_the_channel_of_a_schema_and_the_symbol_as_it_was_asked_for():
 def test_the_gateway_is_that_of_the_dataset_unless_another_stands_in():
     gateway = plan(settings({"trades": ["ESU4"]}), LANE).gateway
     assert (gateway.host, gateway.port) == ("glbx-mdp3.lsg.databento.com", 13000)
+    assert gateway.api_key == "db-key"
+    assert "db-key" not in repr(gateway)
     gateway = plan(settings({"trades": ["ESU4"]}, via="127.0.0.1:4000"), LANE).gateway
     assert (gateway.host, gateway.port, gateway.dataset) == ("127.0.0.1", 4000, "GLBX.MDP3")
 

@@ -20,12 +20,12 @@ from fluxforge.domain.lane import Lane
 from fluxforge.domain.layout import MANIFEST_SUFFIX, Layout
 from fluxforge.domain.segment import Manifest
 from fluxforge.ports.store import Store
-from fluxforge.runtime.settings.databento import exchange_id
+from fluxforge.runtime.settings.databento import BOOK_SCHEMAS, exchange_id
 from fluxforge.runtime.settings.lanes import DATABENTO
 from fluxforge_collector.databento_source.dbn_file import DbnFile, open_dbn
 from fluxforge_collector.databento_source.lines import Boot, LaneLines
 from fluxforge_collector.databento_source.markets import Markets
-from fluxforge_collector.databento_source.translate import BOOK_SCHEMAS, SCHEMAS, TRADES, Doubt, Told, Translator
+from fluxforge_collector.databento_source.translate import SCHEMAS, TRADES, Doubt, Told, Translator
 
 _FORM: Final = "1"
 """Of the records that are made: another one makes other segments of the same files."""

@@ -28,17 +28,11 @@ from databento_dbn import (
 
 from fluxforge.domain.control import Event
 from fluxforge.domain.errors import RecordError
+from fluxforge.runtime.settings.databento import BOOK_SCHEMAS
 from fluxforge_collector.databento_source.markets import LiveMarkets
 from fluxforge_collector.databento_source.seen import Seen, Stream
 from fluxforge_collector.databento_source.subscriptions import Plan
-from fluxforge_collector.databento_source.translate import (
-    BOOK_SCHEMAS,
-    DEFINITIONS,
-    Doubt,
-    Translator,
-    Update,
-    length_ns_of,
-)
+from fluxforge_collector.databento_source.translate import DEFINITIONS, Doubt, Translator, Update, length_ns_of
 from fluxforge_collector.lane_feed import LaneFeed
 from fluxforge_collector.source import Sink
 
@@ -72,6 +66,8 @@ class Intake:
     `was_refused`: whether the gateway ended it since it does not grant what was asked for.
     """
 
+    _ask_snapshot: Callable[[str], None]
+
     def __init__(self, sink: Sink, plan: Plan) -> None:
         self._sink = sink
         self._plan = plan
@@ -84,7 +80,6 @@ class Intake:
         self._translators: dict[str, Translator] = {}
         self._seen = Seen()
         self._conn = 0
-        self._ask_snapshot: Callable[[str], None] = _nobody
         self._asked_ns: dict[str, int] = {}
         self._began_ns = 0
         self._first_ns: int | None = None
@@ -239,10 +234,6 @@ class Intake:
 
     def _reject(self, feed: LaneFeed | None, reason: str, count: int) -> None:
         self._sink.note(Event.REJECTED, [feed] if feed else (), reason=reason, count=count, conn=self._conn)
-
-
-def _nobody(market: str) -> None:
-    raise RuntimeError(f"{market}: no session has begun")
 
 
 def _told(count: int) -> int:

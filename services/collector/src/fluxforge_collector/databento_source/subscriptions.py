@@ -1,7 +1,7 @@
 """Subscriptions: what a collector asks Databento's gateway for, out of the settings of one dataset."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Final
 
@@ -24,7 +24,7 @@ class Gateway:
     host: str
     port: int
     dataset: str
-    api_key: str
+    api_key: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

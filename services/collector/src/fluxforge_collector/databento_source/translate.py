@@ -23,6 +23,7 @@ from databento_dbn import (
 )
 
 from fluxforge.domain.errors import RecordError
+from fluxforge.runtime.settings.databento import BOOK_SCHEMAS
 from fluxforge_collector.databento_source.book import Level, OrderBook, UnknownOrderError
 from fluxforge_collector.databento_source.markets import LiveMarkets, Markets
 from fluxforge_collector.databento_source.unify import (
@@ -46,8 +47,6 @@ _CANDLES: Final = {
 }
 """Schema -> channel and length, ns. Candles of a minute stand in ccxt's channel, whose rows do not say how long."""
 
-
-BOOK_SCHEMAS: Final = frozenset({"mbp-1", "mbp-10", "mbo"})
 DEFINITIONS: Final = "definition"
 
 
