@@ -17,8 +17,9 @@ SecondsOption = Annotated[float | None, typer.Option("--seconds", min=1, help="C
 def up(config: ConfigOption = None, data: DataOption = None, seconds: SecondsOption = None) -> None:
     """Run the whole system on this machine: capture, seal, process. Ctrl-C drains and gives the account.
 
-    Without nats.servers in the configuration it brings a NATS server of its own. It exits with 0 only when captured,
-    sealed and processed counts agree.
+    SIGHUP has the collectors follow a changed list of markets; when the terminal is gone it drains. Without
+    nats.servers in the configuration it brings a NATS server of its own. It exits with 0 only when captured, sealed
+    and processed counts agree.
     """
     from fluxforge_cli.account.report import print_steps  # noqa: PLC0415 - heavy
     from fluxforge_cli.screen.show import screen_for  # noqa: PLC0415 - heavy
@@ -29,7 +30,8 @@ def up(config: ConfigOption = None, data: DataOption = None, seconds: SecondsOpt
     chosen = choose(config, data)
     console = terminal()
     with screen_for(console) as screen:
-        run = drive(lambda shutdown: System(chosen, screen).run(shutdown, seconds=seconds))
+        system = System(chosen, screen)
+        run = drive(lambda shutdown: system.run(shutdown, seconds=seconds), reload=system.reload)
     closes = give_account(console, chosen, run)
     print_steps(console, run.steps)
     raise typer.Exit(0 if closes else 1)

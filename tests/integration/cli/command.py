@@ -50,11 +50,17 @@ class Command:
 
 
 @asynccontextmanager
-async def started(*arguments: object, cwd: Path, **variables: str) -> AsyncIterator[Command]:
-    """Start the command in a directory; one that still runs at the end is killed."""
+async def started(*arguments: object, cwd: Path, stdin: int | None = None, **variables: str) -> AsyncIterator[Command]:
+    """Start the command in a directory, on `stdin` or ours; one that still runs at the end is killed."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("FLUXFORGE__")}
     process = await asyncio.create_subprocess_exec(
-        FLUXFORGE, *map(str, arguments), cwd=cwd, env={**environment, **variables}, stdout=PIPE, stderr=STDOUT
+        FLUXFORGE,
+        *map(str, arguments),
+        cwd=cwd,
+        env={**environment, **variables},
+        stdin=stdin,
+        stdout=PIPE,
+        stderr=STDOUT,
     )
     try:
         yield Command(process)

@@ -68,6 +68,26 @@ async def test_a_killed_collector_comes_back_and_the_account_says_what_it_cannot
     assert "unknown: collector-kraken-0of1 ended with -9, without its last count" in command.text
 
 
+async def test_a_hangup_brings_a_changed_list_of_markets_and_the_end_of_the_terminal_the_drain(tmp_path: Path) -> None:
+    terminal, stream = os.openpty()
+    async with simulator("--exchange", "kraken") as (port, _):
+        path = config(tmp_path, port)
+        async with started("up", "--config", path, cwd=tmp_path, stdin=stream) as command:
+            await command.until(r"captured [1-9]")
+            config(tmp_path, port, markets='"BTC/USD", "ETH/USD"')
+            command.signal(signal.SIGHUP)
+            async with asyncio.timeout(PATIENCE_S):
+                health = ""
+                while "4 of 4 feeds sound" not in health:
+                    health = (await run("health", "--config", path, cwd=tmp_path))[1]
+            os.close(terminal)
+            command.signal(signal.SIGHUP)
+            assert await command.end() == 0, command.text
+    os.close(stream)
+    assert "The balance closes." in command.text
+    assert await asyncio.to_thread(lambda: list(tmp_path.rglob("trades/**/symbol=ETH-USD/**/*.parquet")))
+
+
 @pytest.mark.usefixtures("full_run")
 async def test_a_killed_bus_comes_back_and_the_balance_closes(tmp_path: Path) -> None:
     async with (

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ class Child:
         with log.open("ab") as stderr:
             start_bytes = stderr.tell()
             process = await asyncio.create_subprocess_exec(
+                "nohup",  # a SIGHUP that comes before it listens must not end it
                 sys.executable,
                 "-P",  # modules of ours alone, not what lies in the working directory under the same name
                 "-m",
@@ -69,6 +71,11 @@ class Child:
         """Ask it to finish what it has and end."""
         assert self._process.stdin is not None
         self._process.stdin.close()
+
+    def reload(self) -> None:
+        """Ask it to read its configuration again."""
+        if self._process.returncode is None:
+            self._process.send_signal(signal.SIGHUP)
 
     def kill(self) -> None:
         """End it at once."""

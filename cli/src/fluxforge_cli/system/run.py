@@ -108,18 +108,21 @@ class System:
         self._close_step("stop")
         return self._run
 
+    def reload(self) -> None:
+        """Have every collector read the configuration again."""
+        self._screen.say("SIGHUP: the collectors read the configuration again, and log what came of it")
+        for service in self._of(Role.COLLECTOR):
+            service.reload()
+
     async def until_disconnected(self, *, deadline_s: float) -> None:
         """Wait until every collector has said that it has no connection left; it has then read all that was sent."""
         since_ns = self._clock.wall_ns()
         try:
             async with asyncio.timeout(deadline_s):
-                while not self._disconnected(since_ns):  # noqa: ASYNC110 - statuses are heard by the watch
+                while any(one.at_ns <= since_ns or one.connections for one in self._collectors()):  # noqa: ASYNC110 - as below
                     await asyncio.sleep(_POLL_S)
         except TimeoutError:
             self._run.troubles.append(f"collectors were still connected {deadline_s:.0f} s after their exchange closed")
-
-    def _disconnected(self, since_ns: int) -> bool:
-        return all(one.at_ns > since_ns and one.connections == 0 for one in self._collectors())
 
     def _enlist(self, servers: Iterable[str]) -> None:
         settings = self._chosen.settings
@@ -173,7 +176,7 @@ class System:
     async def _captures(self) -> None:
         """Return once every collector gets records."""
         due = len(self._of(Role.COLLECTOR))
-        while sum(any(feed.sound for feed in one.feeds) for one in self._collectors()) < due:  # noqa: ASYNC110 - as above
+        while sum(any(feed.sound for feed in one.feeds) for one in self._collectors()) < due:  # noqa: ASYNC110 - heard by the watch
             await asyncio.sleep(_POLL_S)
 
     def _collectors(self) -> list[CollectorStatus]:
@@ -223,8 +226,7 @@ class System:
         await asyncio.gather(*(service.drain(deadline_s=_CHILD_DEADLINE_S) for service in services))
         self._history.end(_KINDS[role], [status for service in services for status in service.final_statuses()])
         for service in services:
-            lost = service.unexplained()
-            if lost:
+            if lost := service.unexplained():
                 times = f", {len(lost)} times," if len(lost) > 1 else ""
                 why = f": {lost[-1].reason}" if lost[-1].reason else ""
                 self._run.troubles.append(
@@ -242,9 +244,7 @@ class System:
             try:
                 progress = await reached()
             except TransientError:
-                progress = last
-                if progress is None:
-                    progress = ()
+                progress = last or ()
             if progress is None:
                 return
             now_ns = self._clock.monotonic_ns()
@@ -256,16 +256,16 @@ class System:
             await asyncio.sleep(_POLL_S)
 
     async def _lanes_read(self, bus: Bus) -> tuple[int, ...] | None:
-        read = {lane.lane: lane for lane in self._history.view(0).lanes}
+        read = {lane.lane: lane.stream_seq for lane in self._history.view(0).lanes}
         left = []
         for lane in await bus.states.lanes():
             versioned = await bus.states.get(lane)
             if versioned is None or versioned.state.epoch == 0:
                 continue
             info = await bus.streams.info(lane, versioned.state.epoch)
-            known = read.get(str(lane))
-            if info and info.last_seq > (known.stream_seq if known else 0):
-                left.append(info.last_seq - (known.stream_seq if known else 0))
+            behind = info.last_seq - read.get(str(lane), 0) if info else 0
+            if behind > 0:
+                left.append(behind)
         return tuple(left) or None
 
     def _close_step(self, name: str) -> None:

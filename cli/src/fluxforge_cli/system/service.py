@@ -94,6 +94,11 @@ class Service:
         except TimeoutError:
             return
 
+    def reload(self) -> None:
+        """Have it read its configuration again; one that does not run reads it when it starts."""
+        if self._child:
+            self._child.reload()
+
     async def drain(self, *, deadline_s: float) -> bool:
         """Let it finish what it has; return whether it ended by itself before the deadline, else it is killed."""
         self._draining.set()
