@@ -1,10 +1,14 @@
 """`fluxforge config`: the configuration, checked, shown, described."""
 
-from typing import Annotated, Final
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from fluxforge_cli.options import ConfigOption, choose
+
+if TYPE_CHECKING:  # heavy
+    from fluxforge.runtime.settings import Settings
 
 app: Final = typer.Typer(no_args_is_help=True, help="Check, show or describe the configuration.")
 
@@ -22,9 +26,12 @@ def check(config: ConfigOption = None) -> None:
         for method, markets in one.channels.items()
         if markets
     ]
-    if tree.coinbase:
-        listed = tree.coinbase.channels.items()
-        channels += [f"coinbase {channel} ({_count(markets)}, natively)" for channel, markets in listed if markets]
+    channels += [
+        f"{name} {channel} ({_count(wanted)}, natively)"
+        for name, of in _natively(tree)
+        for channel, wanted in of.items()
+        if wanted
+    ]
     typer.echo(f"{chosen.config or 'defaults and environment'}: ok")
     typer.echo(f"captures: {', '.join(channels) if channels else 'nothing'}")
 
@@ -48,6 +55,15 @@ def schema() -> None:
     from fluxforge.runtime.settings import Settings  # noqa: PLC0415 - heavy
 
     typer.echo(orjson.dumps(Settings.model_json_schema(), option=orjson.OPT_INDENT_2).decode())
+
+
+def _natively(tree: "Settings") -> Iterator[tuple[str, Mapping[Any, object]]]:
+    if tree.coinbase:
+        yield "coinbase", tree.coinbase.channels
+    for name, dataset in tree.databento.datasets.items() if tree.databento else ():
+        yield f"databento {name}", dataset.channels
+    if tree.ibkr:
+        yield "ibkr", tree.ibkr.channels
 
 
 def _count(markets: object) -> str:

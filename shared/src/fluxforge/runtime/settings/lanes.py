@@ -22,8 +22,8 @@ def configured_lanes(tree: Settings) -> tuple[Lane, ...]:
     found = _lanes(tree)
     if not found:
         raise ConfigurationError(
-            "nothing to capture: name markets under ccxt.exchanges.<exchange>.channels, or symbols under "
-            "databento.datasets.<dataset>.channels; "
+            "nothing to capture: name markets under ccxt.exchanges.<exchange>.channels or coinbase.channels, symbols "
+            "under databento.datasets.<dataset>.channels, or contracts under ibkr.channels; "
             "config/config.example.yaml shows how, and `fluxforge demo` needs no configuration"
         )
     return found

@@ -19,6 +19,13 @@ def test_a_dataset_of_databento_with_something_to_capture_has_one_lane() -> None
     assert [str(lane) for lane in lanes] == ["ccxt-kraken-0of1", "databento-glbxmdp3-0of1"]
 
 
+def test_where_nothing_is_configured_every_place_that_could_say_so_is_named() -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        configured_lanes(Settings())
+    places = ("ccxt.exchanges.<exchange>", "coinbase", "databento.datasets.<dataset>", "ibkr")
+    assert [place for place in places if f"{place}.channels" not in str(refused.value)] == []
+
+
 def test_a_lane_that_is_not_configured_is_refused_with_those_that_are() -> None:
     check_configured(Settings.model_validate(TREE), Lane("databento", "glbxmdp3", "0of1"))
     with pytest.raises(ConfigurationError, match="configured: ccxt-kraken-0of1, databento-glbxmdp3-0of1"):
