@@ -1,5 +1,6 @@
 """What `kubectl apply -k` would send: a rendered overlay, and the pods its objects would make."""
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 HOME = ROOT / "deploy" / "k8s"
 OVERLAYS = ("single-node", "production")
+NATIVE = ("exchanges/ibkr", "exchanges/glbxmdp3")
 
 Manifest = dict[str, Any]
 
@@ -115,6 +117,22 @@ def selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
 def _holds(term: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     assert term["operator"] == "In", "no other operator is used"
     return labels.get(term["key"]) in term["values"]
+
+
+def native(directory: Path) -> Cluster:
+    """Return the collectors of sources without ccxt, which are in no overlay, under the network policies.
+
+    `directory` is one of the test's own.
+    """
+    here = {"namespace": "fluxforge"}
+    places = {
+        name: os.path.relpath(HOME / name, directory.resolve()) for name in (*NATIVE, "components/network-policies")
+    }
+    *exchanges, policies = places.values()
+    (directory / "kustomization.yaml").write_text(
+        yaml.safe_dump({**here, "resources": exchanges, "components": [policies]})
+    )
+    return Cluster(list(yaml.safe_load_all(rendered(directory))), secrets(), (NATS_OF_CHART,))
 
 
 def overlay(name: str) -> Cluster:

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from fluxforge.runtime.settings import load
+from fluxforge.runtime.settings.lanes import configured_lanes
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
@@ -134,11 +135,11 @@ def test_each_service_signs_in_as_itself() -> None:
 def test_a_configuration_is_valid_and_every_exchange_of_it_has_its_collector(name: str) -> None:
     settings = load(DEPLOY / "config" / f"{name}.yaml")
     collected = {
-        service["command"][-1]
+        tuple(service["command"][-3::2])
         for service in SERVICES.values()
         if service.get("profiles") == [name] and "--config" in service.get("command", ())
     }
-    assert collected == set(settings.ccxt.exchanges)
+    assert collected == {(lane.source, lane.exchange) for lane in configured_lanes(settings)}
     assert settings.nats.servers == ("nats://nats:4222",)
     assert (settings.telemetry.host, settings.telemetry.port) == ("0.0.0.0", 9100)
 

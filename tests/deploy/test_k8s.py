@@ -11,6 +11,7 @@ from tools.prometheus_rule import RULES, TARGET, prometheus_rule
 from fluxforge.adapters.jetstream import work_queue
 from fluxforge.runtime import settings
 from fluxforge.runtime.lifecycle import ON_SIGNAL
+from fluxforge.runtime.settings.lanes import configured_lanes
 from tests.deploy.cluster import HOME, OVERLAYS, ROOT, Cluster, needs_kustomize, overlay, rendered, secrets, template_of
 from tests.deploy.k8s_lint import faults, the
 from tests.deploy.k8s_schemas import refused
@@ -66,10 +67,9 @@ def test_the_product_takes_the_configuration(cluster: Cluster, tmp_path: Path) -
 
 
 def test_there_is_a_collector_for_every_configured_shard(cluster: Cluster, tmp_path: Path) -> None:
-    exchanges = config_of(cluster, tmp_path).ccxt.exchanges
-    wanted = {(name, f"{shard}of{one.shards}") for name, one in exchanges.items() for shard in range(one.shards)}
+    wanted = {str(lane) for lane in configured_lanes(config_of(cluster, tmp_path))}
     labels = [pod.labels for pod in cluster.pods() if pod.labels["app.kubernetes.io/component"] == "collector"]
-    found = [(each["fluxforge.io/exchange"], each["fluxforge.io/shard"]) for each in labels]
+    found = ["-".join(each[f"fluxforge.io/{part}"] for part in ("source", "exchange", "shard")) for each in labels]
     assert sorted(found) == sorted(wanted)
 
 
@@ -97,7 +97,7 @@ def test_a_pod_is_not_killed_before_its_drain_has_ended(cluster: Cluster) -> Non
 def test_the_streams_fit_on_the_disk_of_the_single_node(tmp_path: Path) -> None:
     cluster = overlay("single-node")
     tree = config_of(cluster, tmp_path)
-    lanes = sum(exchange.shards for exchange in tree.ccxt.exchanges.values())
+    lanes = len(configured_lanes(tree))
     (conf,) = (one["data"]["nats.conf"] for one in cluster.of("ConfigMap") if "nats.conf" in one["data"])
     assert "max_file_store: 36GB" in conf
     assert "sync_interval: always" in conf

@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.deploy.cluster import OVERLAYS, Cluster, Pod, needs_kustomize, overlay
+from tests.deploy.cluster import OVERLAYS, Cluster, Pod, native, needs_kustomize, overlay
 from tests.deploy.commands import parsed
+from tests.deploy.k8s_schemas import refused
 from tests.deploy.k8s_traffic import End, passes
 
 pytestmark = needs_kustomize
@@ -105,9 +107,36 @@ def test_every_pod_starts_something_that_understands_its_arguments(name: str, mo
         arguments = parsed(list(words_of(pod)), monkeypatch)
         assert str(arguments["config"]) == "/etc/fluxforge/config.yaml"
         if "exchange" in arguments:
-            started.append((pod.labels["fluxforge.io/exchange"], arguments["exchange"], arguments["shard"]))
-    assert started
-    assert all(label == exchange and shard == "0of1" for label, exchange, shard in started)
+            assert (arguments["source"], arguments["exchange"], arguments["shard"]) == labels_of(pod)
+            started.append(arguments["source"])
+    assert set(started) == {"ccxt"}
+
+
+def labels_of(pod: Pod) -> tuple[str, ...]:
+    return tuple(pod.labels[f"fluxforge.io/{part}"] for part in ("source", "exchange", "shard"))
+
+
+def test_a_source_without_ccxt_is_started_and_reaches_what_it_talks_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = native(tmp_path)
+    assert [why for one in cluster.objects if (why := refused(one))] == []
+    ibkr, databento = sorted(ends(cluster, "collector"), key=lambda end: labels_of(pod_of(end)), reverse=True)
+    for end, source, exchange in ((ibkr, "ibkr", "ibkr"), (databento, "databento", "glbxmdp3")):
+        arguments = parsed(list(words_of(pod_of(end))), monkeypatch)
+        assert (arguments["source"], arguments["exchange"]) == (source, exchange)
+        assert passes(cluster, end, INTERNET, 443)
+    for port in (4001, 4002, 7496, 7497):
+        assert passes(cluster, ibkr, INSIDE, port)
+        assert not passes(cluster, databento, INTERNET, port)
+    assert passes(cluster, databento, INTERNET, 13000)
+    assert not passes(cluster, databento, INSIDE, 13000)
+    assert not passes(cluster, ibkr, INTERNET, 13000)
+
+
+def pod_of(end: End) -> Pod:
+    assert end.pod
+    return end.pod
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,15 @@ def test_a_unit_starts_what_understands_its_arguments(name: str, monkeypatch: py
     assert str(arguments["config"]) == "/etc/fluxforge/config.yaml"
 
 
+def test_a_collector_takes_its_source_from_the_file_of_its_instance(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = unit("fluxforge-collector@.service")
+    assert said["EnvironmentFile"] == ["-/etc/fluxforge/collector/%i.env"]
+    for given, source in (({}, "ccxt"), ({"SOURCE": "ibkr"}, "ibkr")):
+        variables = {**environment(said), "EXCHANGE": "ibkr", **given}
+        words = [variables[word[2:-1]] if word[0] == "$" else word for word in said["ExecStart"][0].split()]
+        assert parsed(words, monkeypatch)["source"] == source
+
+
 @pytest.mark.parametrize("name", OURS)
 def test_the_product_takes_the_configuration_under_the_variables_of_each_unit(
     name: str, monkeypatch: pytest.MonkeyPatch

@@ -42,6 +42,11 @@ def test_the_gateway_is_that_of_the_dataset_unless_another_stands_in():
         (settings({"trades": ["A"]}), Lane("databento", "xnasitch", "0of1"), "configured: glbxmdp3"),
         (settings({}), LANE, "databento.datasets.GLBX.MDP3.channels: nothing to capture"),
         (
+            Settings.model_validate({"databento": {"datasets": {"GLBX.MDP3": {"channels": {"trades": ["A"]}}}}}),
+            LANE,
+            "databento.api_key: missing; best set by FLUXFORGE__DATABENTO__API_KEY_FILE",
+        ),
+        (
             settings({"trades": ["A"]}, dataset="GLBX.MDP4"),
             Lane("databento", "glbxmdp4", "0of1"),
             "databento.datasets.GLBX.MDP4: unknown dataset; nearest is GLBX.MDP3",

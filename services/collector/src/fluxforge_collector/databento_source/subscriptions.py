@@ -51,8 +51,8 @@ def plan(settings: Settings, lane: Lane) -> Plan:
     """Return what the settings ask for of the dataset that a lane is of.
 
     Raises:
-        ConfigurationError: The dataset is not configured, has nothing to capture, or is none of Databento's; the
-            nearest that is one is named.
+        ConfigurationError: The dataset is not configured, has nothing to capture, or is none of Databento's (the
+            nearest that is one is named), or there is no key.
     """
     chosen = settings.databento
     datasets = {} if chosen is None else {exchange_id(name): name for name in chosen.datasets}
@@ -67,6 +67,10 @@ def plan(settings: Settings, lane: Lane) -> Plan:
     if not subscriptions:
         raise ConfigurationError(f"databento.datasets.{dataset}.channels: nothing to capture; name symbols")
     _check_known(dataset)
+    if not chosen.api_key.get_secret_value():
+        raise ConfigurationError(
+            "databento.api_key: missing; best set by FLUXFORGE__DATABENTO__API_KEY_FILE, which names a file"
+        )
     host, port = f"{dataset.lower().replace('.', '-')}.lsg.databento.com", _PORT
     if chosen.via is not None:
         host, _, text = chosen.via.rpartition(":")

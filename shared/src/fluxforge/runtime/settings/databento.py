@@ -73,9 +73,12 @@ class DatasetSettings(Group):
 
 
 class DatabentoSettings(Group):
-    """Databento's live data. `via` is host:port of what stands in for the gateways of all datasets."""
+    """Databento's live data. `via` is host:port of what stands in for the gateways of all datasets.
 
-    api_key: SecretStr
+    `api_key` is the collectors' to have: services that do not sign in need not be told it, and it is then empty.
+    """
+
+    api_key: SecretStr = SecretStr("")
     via: str | None = None
     datasets: Mapping[str, DatasetSettings] = Field(default_factory=dict)
 

@@ -46,6 +46,12 @@ def test_the_key_may_stand_in_a_file_of_its_own(tmp_path: Path, monkeypatch: pyt
     assert "db-secret" not in repr(settings)
 
 
+def test_a_service_that_does_not_sign_in_reads_the_configuration_without_the_key(tmp_path: Path) -> None:
+    settings = loaded(tmp_path, GOOD.replace("  api_key: db-key\n", "")).databento
+    assert settings is not None
+    assert settings.api_key.get_secret_value() == ""
+
+
 def test_an_exchange_is_the_letters_and_digits_of_a_dataset() -> None:
     assert [exchange_id(name) for name in ("GLBX.MDP3", "XNAS.ITCH")] == ["glbxmdp3", "xnasitch"]
 
@@ -53,7 +59,6 @@ def test_an_exchange_is_the_letters_and_digits_of_a_dataset() -> None:
 @pytest.mark.parametrize(
     ("group", "message"),
     [
-        ("{datasets: {}}", "databento.api_key: missing; it must be given"),
         ("{api_key: ' '}", "databento.api_key: expected a key of Databento, was empty"),
         ("{api_key: k, via: localhost}", "via: expected host:port such as 127.0.0.1:13000"),
         ("{api_key: k, datasets: {D: {channels: {mbp: [A]}}}}", "D.channels.mbp: unknown key; nearest is"),
