@@ -45,8 +45,9 @@ def compact(
     config: ConfigOption = None,
     data: ThereOption = None,
 ) -> None:
-    """Merge small Parquet files; the rows never change, and readers never get a wrong answer.
+    """Merge small Parquet files; the rows never change. Readers on a disk, and ours on S3, see them once at any moment.
 
+    A plain glob on S3 does not: it sees them twice until the merged files are deleted.
     Every row is hashed on its way in and read again from what was written before anything takes its place. Merged files
     are deleted after compaction.grace_seconds, by the next run or by the compactor.
     """

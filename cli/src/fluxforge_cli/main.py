@@ -23,7 +23,7 @@ from fluxforge_cli.replay import replay
 from fluxforge_cli.retain import retain
 from fluxforge_cli.segment import segment
 from fluxforge_cli.segments import segments
-from fluxforge_cli.simulate import simulate
+from fluxforge_cli.simulate import PASSED_ON, simulate
 from fluxforge_cli.up import up
 
 app: Final = typer.Typer(
@@ -57,7 +57,7 @@ app.command(rich_help_panel=_SERVICES)(segment)
 app.add_typer(etl.app, name="etl", rich_help_panel=_SERVICES)
 app.add_typer(ingest.app, name="ingest", rich_help_panel=_DATASETS)
 app.command(rich_help_panel=_SERVICES)(provision)
-app.command(rich_help_panel=_SERVICES)(simulate)
+app.command(rich_help_panel=_SERVICES, context_settings=PASSED_ON)(simulate)
 app.command(rich_help_panel=_DATASETS)(replay)
 app.add_typer(dead.app, name="dead", rich_help_panel=_LOOK)
 app.add_typer(config.app, name="config", rich_help_panel=_LOOK)

@@ -38,11 +38,14 @@ def replay(
         ),
     ],
     speed: Annotated[
-        float | None, typer.Option(min=0, metavar="N", help="bus, ws: multiple of the recorded pace; 0: unpaced. [1]")
+        float | None,
+        typer.Option(min=0, metavar="N", help="bus, ws: multiple of the recorded pace; 0: unpaced (default: 1)."),
     ] = None,
-    source: Annotated[str | None, typer.Option(metavar="NAME", help="bus: the lane's source. [replay]")] = None,
+    source: Annotated[
+        str | None, typer.Option(metavar="NAME", help="bus: the lane's source (default: replay).")
+    ] = None,
     port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="ws: 0 takes any free port, which is printed. [0]")
+        int | None, typer.Option(min=0, max=65535, help="ws: 0 takes any free port, which is printed (default: 0).")
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="unify: write here, not to stdout.")] = None,
     config: ConfigOption = None,

@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from fluxforge_simulator.options import SimulateOptions
 from fluxforge_simulator.run import simulate
+from fluxforge_simulator.venues.catalog import VENUES
 
 
 class _Parser(argparse.ArgumentParser):
@@ -37,10 +38,15 @@ def _end_with_parent() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str], prog: str = "fluxforge_simulator") -> int:
     """Read the arguments and run; return the exit code, or raise SystemExit where they cannot be read."""
     defaults = SimulateOptions()
-    parser = _Parser(prog="fluxforge_simulator", description="An exchange on loopback.")
+    parser = _Parser(
+        prog=prog,
+        description=f"An exchange on loopback: made-up markets of {', '.join(sorted(VENUES))}, "
+        'or recordings of real ones. The first line printed is {"port": N}; '
+        "point an exchange at it with `via: 127.0.0.1:N`.",
+    )
     parser.add_argument("--recording", type=Path, action="append", default=[], help="play this file; may be repeated")
     parser.add_argument("--exchange", help="market mode: this venue alone; recordings: whose they are")
     parser.add_argument("--markets", type=Path, help="the market list that a recording lacks, as the venue answers it")
