@@ -65,12 +65,11 @@ class StoreLocation(Group):
 
 
 class StoragePaths(Group):
-    """Names of the directories below a store; `processing_subdir` is kept for older configurations and is unused."""
+    """Names of the directories below a store."""
 
     raw_dir: str = "raw"
     active_subdir: str = "active"
     ready_subdir: str = "ready"
-    processing_subdir: str = "processing"
     processed_dir: str = "processed"
 
     @model_validator(mode="after")

@@ -25,6 +25,12 @@ def test_what_the_example_shows_in_comments_can_be_used(tmp_path: Path) -> None:
     assert settings.model_dump(exclude={"channels"}) == IbkrSettings().model_dump(exclude={"channels"})
 
 
+def test_the_example_names_every_key_of_a_contract() -> None:
+    text = (Path(__file__).resolve().parents[5] / "config/config.example.yaml").read_text()
+    (line,) = (line for line in text.splitlines() if "trading_class" in line)
+    assert [key for key in ContractSettings.model_fields if key not in line] == []
+
+
 def test_absent_is_off(tmp_path: Path) -> None:
     assert read(tmp_path, "{}") is None
 
