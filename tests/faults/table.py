@@ -112,7 +112,7 @@ def machine() -> str:
     memory_kib = next((int(line.split()[1]) for line in _lines("/proc/meminfo") if line.startswith("MemTotal")), 0)
     return (
         f"{os.cpu_count()} cores of {cpu}, {memory_kib / 2**20:.0f} GiB, "
-        f"{platform.system()} {platform.release()}, Python {platform.python_version()}"
+        f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}, Python {platform.python_version()}"
     )
 
 
