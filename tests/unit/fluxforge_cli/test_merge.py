@@ -43,7 +43,7 @@ def test_an_hour_is_merged_once_and_the_command_says_who_was_first(data: Path) -
 
 def test_hours_that_wait_say_what_for_and_are_an_exit_code(data: Path) -> None:
     text = said(data, "--date", "2023-11-15", "--hour", "0", code=1)
-    assert "ccxt binance 2023-11-15 00:00: waits\n  ccxt-binance-0of1: sealed up to 2023-11-15 00:00:01" in text
+    assert "ccxt binance 2023-11-15 00:00: waits\n  ccxt-binance-0of1: sealed up to 2023-11-15 00:15:01, wanted" in text
     assert ": merged; rows: " in said(data, "--date", "2023-11-15", "--hour", "0", "--ended")
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fluxforge_etl_worker.legs.merge import Merger
 
 _SERVICE = "etl-worker"
+_NS = 1_000_000_000
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,10 +57,12 @@ def worker_of(settings: Settings) -> Worker:
 
 def merger_of(settings: Settings, *, is_over: bool = False) -> "Merger":
     """Return what merges the legs on the configured stores; they are not looked at yet."""
+    from fluxforge_etl_worker.legs.ledger import Delays  # noqa: PLC0415 - no worker wants it
     from fluxforge_etl_worker.legs.merge import Merger  # noqa: PLC0415 - no worker wants it
 
     follows_journal = settings.storage.etl_storage_output.backend != Backend.LOCAL
-    return Merger(worker_of(settings), follows_journal, is_over)
+    silence_s = max(settings.ingestion.stall_seconds or 0, settings.ingestion.stall_ceiling_seconds)
+    return Merger(worker_of(settings), follows_journal, Delays(told_ns=round(silence_s * _NS)), is_over)
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -163,16 +163,21 @@ def _concerning(own: Iterable[Word], of_lanes: Iterable[Word], known: Collection
 
 
 def _folded(words: Iterable[Word]) -> Iterator[tuple[str, Hole]]:
-    """Yield boot and hole of all that is told under one id; a crash may bear that of the hole that follows it."""
+    """Yield boot and hole of all that is told under one id; a crash may bear that of the hole that follows it.
+
+    A hole of which only the end is told was one all the same: a gap, for all that anybody knows.
+    """
     alike: dict[tuple[str, bool], list[Word]] = {}
     for word in words:
         alike.setdefault((word.hole, word.event in _OF_THE_ETL), []).append(word)
-    for those in alike.values():
+    for (name, _), those in alike.items():
         opening = [word for word in those if word.event in HOLE_EVENTS]
+        ends = [word.to_ns for word in those if word.to_ns is not None]
+        first = min(opening or those, key=lambda word: word.from_ns)
         if opening:
-            ends = [word.to_ns for word in those if word.to_ns is not None]
-            first = min(opening, key=lambda word: word.from_ns)
             yield first.boot, Hole(min(word.from_ns for word in those), max(ends, default=None), first.event)
+        elif ends and first.from_ns < max(ends) and (name, True) not in alike:
+            yield first.boot, Hole(first.from_ns, max(ends), Event.GAP.value)
 
 
 def _succeeded_ns(boot: str, starts: Sequence[tuple[int, str]]) -> int | None:

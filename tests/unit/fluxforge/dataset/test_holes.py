@@ -58,12 +58,20 @@ def test_a_hole_that_is_told_of_in_another_order_is_the_same() -> None:
 
 
 def test_a_hole_that_nobody_closed_is_open() -> None:
-    assert holes(said("resynced", 0, 1, "a:1"), said("disconnected", 5, None, "a:2")) == [(5, None, "disconnected")]
+    assert holes(said("resynced", 1, 1, "a:1"), said("disconnected", 5, None, "a:2")) == [(5, None, "disconnected")]
 
 
 def test_a_gap_that_heals_at_once_is_a_hole_without_length() -> None:
     rows = said("gap", 5, None, "a:2", feed=ETH), said("recovered", 5, 5, "a:2", feed=ETH)
     assert holes(*rows, feed=ETH) == [(5, 5, "gap")]
+
+
+def test_a_hole_of_which_only_the_end_is_told_is_a_gap_and_a_sound_word_of_no_time_is_none() -> None:
+    assert holes(said("resynced", 5, 9, "a:2"), said("resynced", 12, 12, "a:3")) == [(5, 9, "gap")]
+
+
+def test_the_end_of_a_crash_is_no_hole_of_its_own() -> None:
+    assert holes(said("crash", 5, None, "b:1", boot="b"), said("resynced", 5, 9, "b:1")) == [(5, 9, "crash")]
 
 
 def test_what_a_boot_left_open_ends_where_the_next_one_starts() -> None:
@@ -81,15 +89,15 @@ def test_what_a_boot_left_open_ends_with_the_next_sound_record_where_the_next_st
         said("started", 0, None, "a:1"),
         said("resynced", 0, 1, "a:1"),
         said("stopped", 10),
-        said("resynced", 30, 31, "b:1", boot="b"),
+        said("resynced", 31, 31, "b:1", boot="b"),
     ) == [(0, 1, "started"), (10, 31, "stopped")]
 
 
 def test_another_boots_sound_record_does_not_close_what_its_own_boot_closes_later() -> None:
     assert holes(
         said("started", 0, None, "a:1"),
-        said("resynced", 3, 4, "z:9", boot="z"),
-        said("resynced", 5, 9, "a:2"),
+        said("resynced", 4, 4, "z:9", boot="z"),
+        said("resynced", 9, 9, "a:2"),
     ) == [(0, 9, "started")]
 
 
@@ -115,8 +123,8 @@ def test_a_crash_bears_the_id_of_the_start_that_follows_it_and_is_a_hole_of_its_
 
 def test_what_is_said_of_a_lane_is_said_of_the_feeds_that_its_boot_speaks_of() -> None:
     rows = (
-        said("resynced", 0, 1, "a:1"),
-        said("recovered", 0, 1, "b:1", boot="b", feed=ETH),
+        said("resynced", 1, 1, "a:1"),
+        said("recovered", 1, 1, "b:1", boot="b", feed=ETH),
         said("dropped", 5, 6, boot="a", feed=WHOLE_LANE),
     )
     assert holes(*rows) == [(5, 6, "dropped")]
@@ -124,13 +132,13 @@ def test_what_is_said_of_a_lane_is_said_of_the_feeds_that_its_boot_speaks_of() -
 
 
 def test_what_is_said_of_a_stream_is_said_of_every_feed_of_the_exchange() -> None:
-    rows = said("resynced", 0, 1), said("recovered", 0, 1, boot="b", feed=ETH)
+    rows = said("resynced", 1, 1), said("recovered", 1, 1, boot="b", feed=ETH)
     lost = said("lost", 5, 6, boot="MD_ccxt_binance_0of1_1", feed=WHOLE_LANE)
     assert holes(*rows, lost) == holes(*rows, lost, feed=ETH) == [(5, 6, "lost")]
 
 
 def test_messages_lost_at_the_end_of_a_segment_are_a_hole_until_any_boot_is_sound() -> None:
-    rows = said("resynced", 0, 1), said("lost", 5, None, boot="MD_x"), said("resynced", 6, 9, boot="b")
+    rows = said("resynced", 1, 1), said("lost", 5, None, boot="MD_x"), said("resynced", 9, 9, boot="b")
     assert holes(*rows) == [(5, 9, "lost")]
 
 

@@ -14,6 +14,7 @@ from fluxforge.adapters.memory.store import MemoryStore
 from fluxforge.domain.lane import Lane
 from fluxforge.ports.store import Store
 from fluxforge_etl_worker.legs.hour import HOUR_NS
+from fluxforge_etl_worker.legs.ledger import Delays
 from fluxforge_etl_worker.legs.merge import Merger
 from fluxforge_etl_worker.settings import EtlOptions
 from fluxforge_etl_worker.work import Worker
@@ -24,6 +25,8 @@ LEG_B = Lane("ccxt", "binance", "0of1b")
 HOUR = T0 // HOUR_NS * HOUR_NS
 END = HOUR + HOUR_NS
 LATER = END + 10 * HOUR_NS
+TOLD_NS = 900 * S
+AT_ONCE = Delays(told_ns=0)
 PROVENANCE = {"boot", "seq"}
 Rows = list[dict[str, Any]]
 
@@ -49,7 +52,7 @@ def lane(records: int) -> tuple[bytes, ...]:
         lines.append(orjson.dumps(record) + b"\n")
     last = orjson.loads(lines[-1])
     ticker = {**last, "channel": "ticker", "symbol": "SOL-USDT", "market": "SOL/USDT", "seq": 1, "data": {"last": 1.0}}
-    lines.append(orjson.dumps({**ticker, "capture_ns": max(END + HOUR_NS, last["capture_ns"]) + S}) + b"\n")
+    lines.append(orjson.dumps({**ticker, "capture_ns": max(END + HOUR_NS, last["capture_ns"]) + TOLD_NS + S}) + b"\n")
     return tuple(lines)
 
 
@@ -79,7 +82,9 @@ def worked(store: Store, of: Lane, lines: Sequence[bytes], cuts: Sequence[int] =
 
 
 def merger(store: Store, options: EtlOptions = OPTIONS, now: int = LATER, **more: Any) -> Merger:
-    return Merger(Worker(store, store, options, ManualClock(now)), follows_journal=True, **more)
+    return Merger(
+        Worker(store, store, options, ManualClock(now)), **{"follows_journal": True, "delays": AT_ONCE, **more}
+    )
 
 
 def rows(store: MemoryStore, source: str, dataset: str) -> Rows:

@@ -12,7 +12,7 @@ from fluxforge.domain.control import Control, Event, FeedKey
 from fluxforge.domain.partition import Dataset
 from fluxforge_etl_worker.legs.merge import HourOutcome, Merger
 from fluxforge_etl_worker.work import Worker
-from tests.unit.fluxforge_etl_worker.legs.pair import END, LEG_B, Rows, rows
+from tests.unit.fluxforge_etl_worker.legs.pair import AT_ONCE, END, LEG_B, Rows, rows
 from tests.unit.fluxforge_etl_worker.samples import MS, OPTIONS, Recording, S, sealed, stored, trade
 
 BOOK = FeedKey("orderbook", "BTC-USDT")
@@ -40,7 +40,7 @@ def merged(legs: Legs, store: MemoryStore, **changes: Any) -> HourOutcome:
         for segment in sealed(leg.lines, (), leg.lane):
             stored(store, segment.body, segment.manifest)
             worker.process(leg.lane, segment.manifest.name)
-    (outcome,) = Merger(worker, follows_journal=True).run()
+    (outcome,) = Merger(worker, follows_journal=True, delays=AT_ONCE).run()
     assert outcome.is_new
     return outcome
 
@@ -172,7 +172,7 @@ def test_a_trades_feed_that_was_quiet_for_long_is_known(legs: Legs) -> None:
         for segment in sealed(leg.lines, (1,), leg.lane):
             stored(store, segment.body, segment.manifest)
             worker.process(leg.lane, segment.manifest.name)
-    assert [one.is_new for one in Merger(worker, follows_journal=True).run()] == [True, True]
+    assert [one.is_new for one in Merger(worker, follows_journal=True, delays=AT_ONCE).run()] == [True, True]
     for source in ("ccxt", "ccxt.merged"):
         assert rows(store, source, "orderbook/hf")[-1]["trade_count_5s"] == 0, source
 
@@ -232,5 +232,5 @@ def test_what_one_leg_was_first_with_before_the_hour_is_not_told_again_in_it(leg
         for segment in sealed(leg.lines, (), leg.lane):
             stored(store, segment.body, segment.manifest)
             worker.process(leg.lane, segment.manifest.name)
-    assert [one.is_new for one in Merger(worker, follows_journal=True).run()] == [True, True]
+    assert [one.is_new for one in Merger(worker, follows_journal=True, delays=AT_ONCE).run()] == [True, True]
     assert [row["capture_ns"] for row in rows(store, "ccxt.merged", "orderbook/books")] == [END - MS]

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from fluxforge.adapters.memory.store import MemoryStore
-from fluxforge.domain.control import Control, Event, FeedKey
+from fluxforge.domain.control import After, Control, Event, FeedKey
 from fluxforge.domain.errors import ConfigurationError
 from fluxforge.domain.lane import Lane
 from fluxforge_etl_worker.legs.hour import HOUR_NS
+from fluxforge_etl_worker.legs.ledger import Delays
 from fluxforge_etl_worker.legs.merge import HourOutcome
 from tests.unit.fluxforge_etl_worker.legs.pair import (
     END,
@@ -30,6 +31,7 @@ from tests.unit.fluxforge_etl_worker.samples import Recording, S, options, seale
 from tests.unit.fluxforge_etl_worker.steps import At, KilledError, SteppedStore, everything, killed
 
 RECORDS = 500
+BOOK = FeedKey("orderbook", "BTC-USDT")
 DATASETS = ("orderbook/hf", "orderbook/bars", "orderbook/books", "trades", "ticker")
 
 
@@ -140,6 +142,59 @@ def test_an_hour_waits_for_a_sealed_segment_that_no_worker_has_met() -> None:
     assert _first(store) == ()
 
 
+def outage(leg: Recording, number: int) -> tuple[list[bytes], list[bytes]]:
+    """Return the lines of two segments of a leg that crashed ten minutes before the full hour, for twenty minutes."""
+    began = END - 1800 * S + number
+
+    def lives(at: int, after: After | None = None) -> None:
+        hole = f"{leg.boot}:1"
+        leg.control(at, Control(Event.STARTED, hole=hole, scope=BOOK, from_ns=at, after=after))
+        leg.control(at + 1000, Control(Event.RESYNCED, hole=hole, scope=BOOK, from_ns=at, to_ns=at + 1000))
+        for n in range(1, 20):
+            leg.book(at + n * 60 * S, [[100.0 + n, 1.0]], [[200.0, 1.0]])
+
+    lives(began)
+    cut, last_ns, boot = len(leg.lines), leg.records[-1]["capture_ns"], leg.boot
+    leg.restart(f"{'ab'[number]}2222222")
+    lives(END + 600 * S + number, After(boot, 5, last_ns))
+    return leg.lines[:cut], leg.lines[cut:]
+
+
+def test_a_crash_that_the_next_hour_tells_of_is_waited_for_and_is_a_hole_of_this_one() -> None:
+    store, later = MemoryStore(), []
+    for number, leg in enumerate((Recording(), Recording(lane=LEG_B, boot="bbbbbbbb"))):
+        first, rest = outage(leg, number)
+        before, after = sealed([*first, *rest], (len(first),), leg.lane)
+        for segment in (before, after):
+            stored(store, segment.body, segment.manifest)
+        worker_on(store).process(leg.lane, before.manifest.name)
+        later.append((leg.lane, after.manifest.name))
+    assert [what.rpartition(": ")[2] for what in _first(store, is_over=True)] == [
+        "it is sealed, and not in Parquet yet"
+    ] * 2, "also where nobody asks how far the legs came"
+    for leg_lane, name in later:
+        worker_on(store).process(leg_lane, name)
+    list(merger(store, is_over=True).run(first=_moment(END)))
+    assert _first(store) == ()
+    told = [(row["event"], row["from_ns"], row["to_ns"]) for row in rows(store, "ccxt.merged", "coverage")]
+    crash_ns = END - 1800 * S + 19 * 60 * S + 1
+    assert told[-2:] == [("crash", crash_ns, None), ("resynced", crash_ns, END + 600 * S + 1000)]
+
+
+@pytest.mark.parametrize("told_s", [9, 10])
+def test_an_hour_waits_until_a_stall_that_began_in_it_would_be_told_of(told_s: int) -> None:
+    store = MemoryStore()
+    for leg in (Recording(), Recording(lane=LEG_B, boot="bbbbbbbb")):
+        leg.ticker(END - S, last=1.0)
+        leg.ticker(END + 10 * S, last=2.0)
+        worked(store, leg.lane, leg.lines)
+    waits = tuple(
+        f"ccxt-binance-{shard}: sealed up to 2023-11-14 23:00:10, wanted beyond 2023-11-14 23:00:10"
+        for shard in ("0of1", "0of1b")
+    )
+    assert _first(store, delays=Delays(told_ns=told_s * S)) == (() if told_s < 10 else waits)
+
+
 def test_an_hour_that_is_not_over_is_not_looked_at() -> None:
     assert list(merger(pair(), now=END - 1).run()) == []
 
@@ -175,7 +230,7 @@ def test_a_leg_that_stopped_in_order_is_not_waited_for() -> None:
     store = MemoryStore()
     worked(store, LANE, a.lines)
     worked(store, LEG_B, b.lines)
-    assert _first(store) == ("ccxt-binance-0of1b: sealed up to 2023-11-14 22:59:52, the hour ends 2023-11-14 23:00:00",)
+    assert _first(store) == ("ccxt-binance-0of1b: sealed up to 2023-11-14 22:59:52, wanted beyond 2023-11-14 23:00:00",)
 
 
 def test_parts_that_are_lost_between_commit_and_place_are_made_again() -> None:

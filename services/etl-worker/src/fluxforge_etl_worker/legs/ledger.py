@@ -3,7 +3,7 @@
 It reads manifests and marks, which stay when data goes (ADR-0007).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -25,11 +25,19 @@ class Venue:
     exchange: str
 
 
+@dataclass(frozen=True, slots=True)
+class Delays:
+    """How far behind the clock what a leg says may be, ns. `told_ns`: from the begin of a hole until it is told of."""
+
+    told_ns: int
+
+
 @dataclass(slots=True)
 class LegsLedger:
     """The lanes of both legs of one exchange, rescue lanes among them, by their segments' names in order."""
 
     worker: Worker
+    delays: Delays
     segments: dict[Lane, list[str]]
     _manifests: dict[tuple[Lane, str], Manifest] = field(default_factory=dict)
 
@@ -39,19 +47,23 @@ class LegsLedger:
         return min(manifest.first_capture_ns for manifest in first) // HOUR_NS * HOUR_NS
 
     def waits_for(self, after_ns: int, until_ns: int, stopped_ns: Callable[[Leg], set[int]] | None) -> list[str]:
-        """Return what an hour waits for. `stopped_ns`: when a leg ended in order; None: nobody asks how far it came."""
+        """Return what an hour waits for. `stopped_ns`: when a leg ended in order; None: nobody asks how far it came.
+
+        A hole that begins in the hour may be told of behind it: a crash by what follows it in the lane, a stall when
+        the silence was long enough. What tells of it is waited for as well.
+        """
         waits = []
+        told_ns = until_ns + self.delays.told_ns
         for lane in sorted(self.segments):
             known = self._some(lane, after_ns)
-            meeting = [manifest for manifest in known if _overlaps(manifest, after_ns, until_ns)]
             waits += [
                 self._unplaced(lane, manifest.name)
-                for manifest in meeting
+                for manifest in _telling(known, after_ns, told_ns)
                 if not self.worker.attempts.is_placed(lane, manifest.name)
             ]
-            if stopped_ns and not lane.is_rescue and not self._has_passed(lane, until_ns, stopped_ns):
+            if stopped_ns and not lane.is_rescue and not self._has_passed(lane, told_ns, stopped_ns):
                 came = known[-1].last_capture_ns if known else 0
-                waits.append(f"{lane}: sealed up to {_said(came)}, the hour ends {_said(until_ns)}")
+                waits.append(f"{lane}: sealed up to {_said(came)}, wanted beyond {_said(told_ns)}")
         return waits
 
     def overlapping(self, after_ns: int, until_ns: int) -> list[Manifest]:
@@ -78,7 +90,7 @@ class LegsLedger:
         if not known:
             return False
         newest = known[-1]
-        if newest.last_capture_ns >= until_ns or newest.final:
+        if newest.last_capture_ns > until_ns or newest.final:
             return True
         return newest.last_capture_ns in stopped_ns(lane.leg)
 
@@ -101,7 +113,7 @@ class LegsLedger:
         return self._manifests[key]
 
 
-def ledgers(worker: Worker) -> dict[Venue, LegsLedger]:
+def ledgers(worker: Worker, delays: Delays) -> dict[Venue, LegsLedger]:
     """Return the ledger of every exchange that has a leg B."""
     lanes = {
         lane: [segment.name for segment in segments if segment.has_manifest]
@@ -111,6 +123,7 @@ def ledgers(worker: Worker) -> dict[Venue, LegsLedger]:
     return {
         venue: LegsLedger(
             worker,
+            delays,
             {lane: names for lane, names in lanes.items() if Venue(lane.source, lane.exchange) == venue and names},
         )
         for venue in sorted(venues)
@@ -119,6 +132,15 @@ def ledgers(worker: Worker) -> dict[Venue, LegsLedger]:
 
 def _overlaps(manifest: Manifest, after_ns: int, until_ns: int) -> bool:
     return bool(manifest.records) and manifest.last_capture_ns > after_ns and manifest.first_capture_ns <= until_ns
+
+
+def _telling(known: Sequence[Manifest], after_ns: int, told_ns: int) -> Iterator[Manifest]:
+    """Yield the segments of a lane that end after a time, until one goes on beyond another time."""
+    for manifest in known:
+        if manifest.records and manifest.last_capture_ns > after_ns:
+            yield manifest
+            if manifest.last_capture_ns > told_ns:
+                return
 
 
 def feeds_of(manifests: Sequence[Manifest]) -> frozenset[FeedKey]:

@@ -20,7 +20,7 @@ from fluxforge.domain.segment import Manifest
 from fluxforge_etl_worker.attempts import SOFTWARE, PartLostError
 from fluxforge_etl_worker.legs.arrivals import FeedLeads
 from fluxforge_etl_worker.legs.hour import HOUR_NS, HourOfLegs, MergedHour, merge_hour
-from fluxforge_etl_worker.legs.ledger import LegsLedger, Venue, feeds_of, hour_name, ledgers
+from fluxforge_etl_worker.legs.ledger import Delays, LegsLedger, Venue, feeds_of, hour_name, ledgers
 from fluxforge_etl_worker.legs.leg_files import LegFiles
 from fluxforge_etl_worker.work import Worker
 
@@ -51,6 +51,7 @@ class Merger:
 
     worker: Worker
     follows_journal: bool
+    delays: Delays
     is_over: bool = False
 
     def run(
@@ -66,7 +67,7 @@ class Merger:
                 "merge: features are made anew from the books of both legs; set etl.channels.orderbook.keep_books: true"
             )
         now_ns = self.worker.clock.wall_ns()
-        for venue, ledger in ledgers(self.worker).items():
+        for venue, ledger in ledgers(self.worker, self.delays).items():
             if exchange not in {None, venue.exchange}:
                 continue
             lane = Lane.merged(venue.source, venue.exchange)
@@ -94,10 +95,10 @@ class Merger:
         end_ns, commit = begin_ns + HOUR_NS, self.worker.attempts.committed(lane, hour_name(begin_ns))
         if commit is None:
             since_ns = begin_ns - self.worker.options.lookback.reach_ns
-            files = self._files(venue)
+            files, told_ns = self._files(venue), end_ns + self.delays.told_ns
 
             def stopped_ns(leg: Leg) -> set[int]:
-                return {row.from_ns for row in files.coverage(leg, end_ns) if row.event == Event.STOPPED}
+                return {row.from_ns for row in files.coverage(leg, told_ns) if row.event == Event.STOPPED}
 
             waits = ledger.waits_for(since_ns, end_ns, None if self.is_over else stopped_ns)
             if waits:
