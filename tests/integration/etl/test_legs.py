@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +53,10 @@ async def test_a_dead_leg_s_hours_are_whole_in_the_merged_source(tmp_path: Path)
         await system.drain(segmenter)
         await system.until(system.all_placed)
         await system.drain(worker)
-        outcomes = list(_merger(system).run())
+        hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+        outcomes = list(_merger(system).run(last=hour))
         assert all(outcome.is_new for outcome in outcomes), outcomes
-        assert [outcome.is_new for outcome in _merger(system).run()] == [False] * len(outcomes)
+        assert [outcome.is_new for outcome in _merger(system).run(last=hour)] == [False] * len(outcomes)
         code, audited = await run("audit", "--config", system.config, cwd=tmp_path)
         assert (code, "balanced" in audited) == (0, True), audited
         assert (await run("dataset", "verify", "--config", system.config, cwd=tmp_path))[0] == 0
@@ -119,9 +121,9 @@ async def _collector(system: System, shard: str) -> Any:
 
 
 def _merger(system: System) -> Merger:
-    """Return what merges, an hour after now: the hour at hand is over."""
+    """Return what merges, two hours after now: the hour at hand is over, and whoever had started anew was sealed."""
     merger = merger_of(load(system.config))
-    later = ManualClock(SystemClock().wall_ns() + HOUR_NS)
+    later = ManualClock(SystemClock().wall_ns() + 2 * HOUR_NS)
     return replace(merger, worker=replace(merger.worker, clock=later))
 
 

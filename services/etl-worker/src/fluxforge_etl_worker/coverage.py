@@ -53,6 +53,11 @@ class CoverageRow:
     first_seq: int | None = None
     last_seq: int | None = None
 
+    @property
+    def ends_boot(self) -> bool:
+        """Whether it is the last word of a collector that ended in order; see `Control.ends_boot`."""
+        return self.event == Event.STOPPED and self.hole is None
+
 
 def control_rows(rows: Iterable[ControlRow]) -> list[CoverageRow]:
     """Return the rows of control records."""

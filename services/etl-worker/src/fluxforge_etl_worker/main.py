@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _SERVICE = "etl-worker"
 _NS = 1_000_000_000
+_SEALING_S = 60
+"""So long a segment that is old enough may take until it is sealed."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -61,8 +63,10 @@ def merger_of(settings: Settings, *, is_over: bool = False) -> "Merger":
     from fluxforge_etl_worker.legs.merge import Merger  # noqa: PLC0415 - no worker wants it
 
     follows_journal = settings.storage.etl_storage_output.backend != Backend.LOCAL
-    silence_s = max(settings.ingestion.stall_seconds or 0, settings.ingestion.stall_ceiling_seconds)
-    return Merger(worker_of(settings), follows_journal, Delays(told_ns=round(silence_s * _NS)), is_over)
+    ingestion = settings.ingestion
+    silence_s = max(ingestion.stall_seconds or 0, ingestion.stall_ceiling_seconds)
+    delays = Delays(round(silence_s * _NS), (ingestion.segment_max_age_seconds + _SEALING_S) * _NS)
+    return Merger(worker_of(settings), follows_journal, delays, is_over)
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -26,7 +26,7 @@ HOUR = T0 // HOUR_NS * HOUR_NS
 END = HOUR + HOUR_NS
 LATER = END + 10 * HOUR_NS
 TOLD_NS = 900 * S
-AT_ONCE = Delays(told_ns=0)
+AT_ONCE = Delays(told_ns=0, sealed_ns=0)
 PROVENANCE = {"boot", "seq"}
 Rows = list[dict[str, Any]]
 

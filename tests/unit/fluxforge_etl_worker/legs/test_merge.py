@@ -192,7 +192,7 @@ def test_an_hour_waits_until_a_stall_that_began_in_it_would_be_told_of(told_s: i
         f"ccxt-binance-{shard}: sealed up to 2023-11-14 23:00:10, wanted beyond 2023-11-14 23:00:10"
         for shard in ("0of1", "0of1b")
     )
-    assert _first(store, delays=Delays(told_ns=told_s * S)) == (() if told_s < 10 else waits)
+    assert _first(store, delays=Delays(told_ns=told_s * S, sealed_ns=0)) == (() if told_s < 10 else waits)
 
 
 def test_an_hour_that_is_not_over_is_not_looked_at() -> None:
@@ -231,6 +231,46 @@ def test_a_leg_that_stopped_in_order_is_not_waited_for() -> None:
     worked(store, LANE, a.lines)
     worked(store, LEG_B, b.lines)
     assert _first(store) == ("ccxt-binance-0of1b: sealed up to 2023-11-14 22:59:52, wanted beyond 2023-11-14 23:00:00",)
+
+
+def test_a_leg_that_was_started_again_after_it_stopped_is_waited_for_as_long_as_sealing_takes() -> None:
+    a, b = (Recording(), Recording(lane=LEG_B, boot="bbbbbbbb"))
+    feeds = (FeedKey("ticker", "BTC-USDT"),)
+    for leg in (a, b):
+        leg.control(END - 9 * S, Control(Event.STARTED, feeds=feeds))
+        leg.ticker(END - 8 * S, last=1.0)
+    a.control(END - 7 * S, Control(Event.STOPPED, feeds=feeds, from_ns=END - 7 * S))
+    cut = len(a.lines)
+    a.restart("a2222222")
+    a.control(END - 6 * S, Control(Event.STARTED, feeds=feeds))
+    a.ticker(END - 5 * S, last=2.0)
+    b.ticker(END + S, last=1.0)
+    store, sealing = MemoryStore(), Delays(told_ns=0, sealed_ns=300 * S)
+    first, rest = sealed(a.lines, (cut,), LANE)
+    stored(store, first.body, first.manifest)
+    worker_on(store).process(LANE, first.manifest.name)
+    worked(store, LEG_B, b.lines)
+    assert _first(store, now=END + 300 * S - 1, delays=sealing) == (
+        "ccxt-binance-0of1: sealed up to 2023-11-14 22:59:53, wanted beyond 2023-11-14 23:00:00",
+    )
+    stored(store, rest.body, rest.manifest)
+    worker_on(store).process(LANE, rest.manifest.name)
+    assert "sealed up to 2023-11-14 22:59:55" in _first(store, now=END + 300 * S, delays=sealing)[0], (
+        "it did not end in order"
+    )
+
+
+def test_a_feed_that_was_left_off_is_no_end_of_its_collector() -> None:
+    a, b = (Recording(), Recording(lane=LEG_B, boot="bbbbbbbb"))
+    for leg in (a, b):
+        leg.ticker(END - 8 * S, last=1.0)
+    left = Control(Event.STOPPED, hole="9f3c21ab:7", feeds=(FeedKey("trades", "OLD-USDT"),), from_ns=END - 7 * S)
+    a.control(END - 7 * S, left)
+    b.ticker(END + S, last=1.0)
+    store = MemoryStore()
+    worked(store, LANE, a.lines)
+    worked(store, LEG_B, b.lines)
+    assert "ccxt-binance-0of1: sealed up to" in _first(store)[0]
 
 
 def test_parts_that_are_lost_between_commit_and_place_are_made_again() -> None:
@@ -316,8 +356,8 @@ def test_killed_before_any_operation_the_next_run_ends_it_and_nothing_is_left_ov
     assert number > 20
 
 
-def _first(store: MemoryStore, **more: Any) -> tuple[str, ...]:
-    outcome: HourOutcome = next(merger(store, now=LATER, **more).run())
+def _first(store: MemoryStore, now: int = LATER, **more: Any) -> tuple[str, ...]:
+    outcome: HourOutcome = next(merger(store, now=now, **more).run())
     return outcome.waits_for
 
 

@@ -27,9 +27,13 @@ class Venue:
 
 @dataclass(frozen=True, slots=True)
 class Delays:
-    """How far behind the clock what a leg says may be, ns. `told_ns`: from the begin of a hole until it is told of."""
+    """How long until it is known what a leg says, ns, while bus and segmenter run.
+
+    `told_ns`: from the begin of a hole until it is told of; `sealed_ns`: from a record's capture until it is sealed.
+    """
 
     told_ns: int
+    sealed_ns: int
 
 
 @dataclass(slots=True)
@@ -47,7 +51,7 @@ class LegsLedger:
         return min(manifest.first_capture_ns for manifest in first) // HOUR_NS * HOUR_NS
 
     def waits_for(self, after_ns: int, until_ns: int, stopped_ns: Callable[[Leg], set[int]] | None) -> list[str]:
-        """Return what an hour waits for. `stopped_ns`: when a leg ended in order; None: nobody asks how far it came.
+        """Return what an hour waits for. `stopped_ns`: when a leg's collectors ended in order; None: nobody asks.
 
         A hole that begins in the hour may be told of behind it: a crash by what follows it in the lane, a stall when
         the silence was long enough. What tells of it is waited for as well.

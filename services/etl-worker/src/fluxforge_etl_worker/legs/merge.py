@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from fluxforge.domain.commit import CommitRecord
-from fluxforge.domain.control import Event
 from fluxforge.domain.errors import ConfigurationError
 from fluxforge.domain.lane import Lane, Leg
 from fluxforge.domain.layout import TMP
@@ -79,7 +78,7 @@ class Merger:
                 if hour_name(at_ns) in placed:
                     yield HourOutcome(venue.source, venue.exchange, begin)
                 else:
-                    yield self._hour(venue, ledger, begin)
+                    yield self._hour(venue, ledger, begin, now_ns)
 
     def _placed(self, lane: Lane) -> frozenset[str]:
         """Return the hours that are in place, and delete what somebody who was killed then left beside them."""
@@ -90,7 +89,7 @@ class Merger:
             self.worker.attempts.sweep(lane, name)
         return placed
 
-    def _hour(self, venue: Venue, ledger: LegsLedger, begin: datetime) -> HourOutcome:
+    def _hour(self, venue: Venue, ledger: LegsLedger, begin: datetime, now_ns: int) -> HourOutcome:
         begin_ns, lane = _ns(begin), Lane.merged(venue.source, venue.exchange)
         end_ns, commit = begin_ns + HOUR_NS, self.worker.attempts.committed(lane, hour_name(begin_ns))
         if commit is None:
@@ -98,7 +97,9 @@ class Merger:
             files, told_ns = self._files(venue), end_ns + self.delays.told_ns
 
             def stopped_ns(leg: Leg) -> set[int]:
-                return {row.from_ns for row in files.coverage(leg, told_ns) if row.event == Event.STOPPED}
+                if now_ns < end_ns + self.delays.sealed_ns:  # one that was started again may not be sealed yet
+                    return set()
+                return {row.from_ns for row in files.coverage(leg, told_ns) if row.ends_boot}
 
             waits = ledger.waits_for(since_ns, end_ns, None if self.is_over else stopped_ns)
             if waits:
