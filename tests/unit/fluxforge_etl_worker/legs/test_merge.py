@@ -195,6 +195,28 @@ def test_an_hour_waits_until_a_stall_that_began_in_it_would_be_told_of(told_s: i
     assert _first(store, delays=Delays(told_ns=told_s * S, sealed_ns=0)) == (() if told_s < 10 else waits)
 
 
+@pytest.mark.parametrize(
+    ("shards", "missing"),
+    [
+        ((), ["0of1"]),
+        (("0of1",), []),
+        (("0of2",), ["1of2"]),
+        (("0of1", "1of2"), ["0of2"]),
+        (("0of2", "1of2"), []),
+    ],
+)
+def test_an_hour_waits_for_a_lane_of_which_nothing_is_sealed_yet(shards: tuple[str, ...], missing: list[str]) -> None:
+    store = MemoryStore()
+    for n, shard in enumerate((*shards, "0of1b")):
+        leg = Recording(lane=Lane("ccxt", "binance", shard), boot=f"aaaaaaa{n}")
+        leg.ticker(END - S, last=1.0)
+        leg.ticker(END + S + n, last=2.0)
+        worked(store, leg.lane, leg.lines)
+    waits = tuple(f"ccxt-binance-{shard}: nothing of it is sealed yet" for shard in missing)
+    assert _first(store) == waits
+    assert _first(store, is_over=True) == ()
+
+
 def test_an_hour_that_is_not_over_is_not_looked_at() -> None:
     assert list(merger(pair(), now=END - 1).run()) == []
 

@@ -56,7 +56,7 @@ class LegsLedger:
         A hole that begins in the hour may be told of behind it: a crash by what follows it in the lane, a stall when
         the silence was long enough. What tells of it is waited for as well.
         """
-        waits = []
+        waits = [f"{lane}: nothing of it is sealed yet" for lane in self._unborn()] if stopped_ns else []
         told_ns = until_ns + self.delays.told_ns
         for lane in sorted(self.segments):
             known = self._some(lane, after_ns)
@@ -87,6 +87,19 @@ class LegsLedger:
             last_seqs = ended[-1].last_seqs if ended else ()
             found.update(last.symbol for last in last_seqs if last.symbol and last.channel == "trades")
         return frozenset(found)
+
+    def _unborn(self) -> list[Lane]:
+        """Return the lanes that are missing: each leg has one for every shard of the set it wrote last."""
+        newest = {leg: self._newest_of(leg) for leg in (Leg.A, Leg.B)}
+        one = next(lane for lane in newest.values() if lane)
+        sets = {leg: (lane or one).shards for leg, lane in newest.items()}
+        wanted = (f"{index}of{shards}{leg}" for leg, shards in sets.items() for index in range(shards))
+        lanes = (Lane(one.source, one.exchange, shard) for shard in wanted)
+        return [lane for lane in lanes if lane not in self.segments]
+
+    def _newest_of(self, leg: Leg) -> Lane | None:
+        its = [lane for lane in self.segments if lane.leg is leg]
+        return max(its, key=lambda lane: self._manifest(lane, self.segments[lane][-1]).last_capture_ns, default=None)
 
     def _has_passed(self, lane: Lane, until_ns: int, stopped_ns: Callable[[Leg], set[int]]) -> bool:
         """Return whether nothing of a lane can lie before a time any more: it went on, or it ended in order."""
