@@ -234,3 +234,43 @@ def test_what_one_leg_was_first_with_before_the_hour_is_not_told_again_in_it(leg
             worker.process(leg.lane, segment.manifest.name)
     assert [one.is_new for one in Merger(worker, follows_journal=True, delays=AT_ONCE).run()] == [True, True]
     assert [row["capture_ns"] for row in rows(store, "ccxt.merged", "orderbook/books")] == [END - MS]
+
+
+def two_hours(legs: Legs, store: MemoryStore) -> Rows:
+    """Return the trades of two hours that were merged, of legs whose lines may stand in any order."""
+    worker = Worker(store, store, OPTIONS, ManualClock(END + 3601 * S))
+    for leg in legs:
+        leg.lines.sort(key=lambda line: orjson.loads(line)["capture_ns"])
+        leg.ticker(END + 3600 * S + S, "SOL/USDT", last=1.0)
+        for segment in sealed(leg.lines, (), leg.lane):
+            stored(store, segment.body, segment.manifest)
+            worker.process(leg.lane, segment.manifest.name)
+    outcomes = list(Merger(worker, follows_journal=True, delays=AT_ONCE).run())
+    assert [one.is_new for one in outcomes] == [True, True]
+    return rows(store, "ccxt.merged", "trades")
+
+
+@pytest.mark.parametrize("again", ["backfill", "snapshot"])
+def test_a_trade_that_one_leg_fetches_hours_after_the_other_had_it_stands_once(legs: Legs, again: str) -> None:
+    a, b = legs
+    sent = [trade(str(n), "buy", 100.0, 1.0, END - (500 - n) * S) for n in range(5)]
+    for n, one in enumerate(sent[:3]):
+        a.trades(END - (500 - n) * S, one)
+    a.trades(END + 590 * S, sent[4])
+    b.trades(END + 600 * S, *sent, **{again: True})
+    found = two_hours(legs, MemoryStore())
+    assert [(row["trade_id"], row["boot"][0]) for row in found] == [
+        ("0", "9"),
+        ("1", "9"),
+        ("2", "9"),
+        ("4", "9"),
+        ("3", "b"),
+    ]
+
+
+def test_what_was_kept_of_a_trade_in_its_hour_stands_when_a_better_row_comes_in_the_next(legs: Legs) -> None:
+    a, b = legs
+    one = trade("1", "buy", 100.0, 1.0, END)
+    a.trades(END - 5 * MS, one, snapshot=True)
+    b.trades(END + 5 * MS, one)
+    assert [(row["trade_id"], row["resent"]) for row in two_hours(legs, MemoryStore())] == [("1", True)]

@@ -5,12 +5,13 @@ that hours can be merged in any order. Memory follows one symbol: what both legs
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from fluxforge.domain.control import FeedKey
 from fluxforge.domain.lane import Leg
@@ -20,7 +21,8 @@ from fluxforge_etl_worker.columns import I64, Bools, ControlRow, SliceColumns
 from fluxforge_etl_worker.coverage import CoverageRow, coverage_table
 from fluxforge_etl_worker.history import History, PastTrades
 from fluxforge_etl_worker.legs.arrivals import FeedLeads, leads, matched
-from fluxforge_etl_worker.legs.rows import arrivals, book_columns, int64s, joined, trade_columns
+from fluxforge_etl_worker.legs.leg_files import LegFiles
+from fluxforge_etl_worker.legs.rows import RANKS, arrivals, book_columns, int64s, joined, trade_columns
 from fluxforge_etl_worker.legs.states import Timeline, controls, hole_rows, leg_timeline, merged_timeline
 from fluxforge_etl_worker.parts import PartFile, PartWriter, in_order
 from fluxforge_etl_worker.pipeline import part_writer
@@ -31,10 +33,13 @@ from fluxforge_etl_worker.tables import flags, numbers
 
 HOUR_NS: Final = 3_600_000_000_000
 _STRETCH_NS: Final = 300_000_000_000
+_NS_PER_MS: Final = 1_000_000
 _BOOKS: Final = "orderbook"
 _TRADES: Final = "trades"
-ReadLeg = Callable[[Leg, str, str, int, int], Sequence[pa.Table]]
-"""Leg, dataset, symbol, after_ns, until_ns -> the leg's rows captured in between."""
+_SOUGHT_NS: Final = 86_400_000_000_000
+"""So far before an hour it is asked whether a trade that came late in it had come before."""
+_CLOCKS_NS: Final = 60_000_000_000
+"""So far a venue's clock may be from ours."""
 _LEGS: Final = (Leg.A, Leg.B)
 
 
@@ -72,9 +77,9 @@ class _Won:
     overtaken: Bools
 
 
-def merge_hour(hour: HourOfLegs, options: EtlOptions, read: ReadLeg) -> MergedHour:
+def merge_hour(hour: HourOfLegs, options: EtlOptions, files: LegFiles) -> MergedHour:
     """Return the parts of an hour."""
-    work = _HourWork(hour, options, read)
+    work = _HourWork(hour, options, files)
     by_symbol: defaultdict[str, list[FeedKey]] = defaultdict(list)
     for feed in sorted(hour.feeds, key=lambda feed: (feed.symbol, feed.channel)):
         by_symbol[feed.symbol].append(feed)
@@ -94,10 +99,10 @@ def _told_of(coverage: Sequence[Sequence[CoverageRow]]) -> set[FeedKey]:
 class _HourWork:
     """An hour between its rows and its parts."""
 
-    def __init__(self, hour: HourOfLegs, options: EtlOptions, read: ReadLeg) -> None:
+    def __init__(self, hour: HourOfLegs, options: EtlOptions, files: LegFiles) -> None:
         self._hour = hour
         self._options = options
-        self._read = read
+        self._files = files
         self._since_ns = hour.after_ns - options.lookback.reach_ns
         self._writer: PartWriter = part_writer(hour.manifest, options)
         self._coverage: list[CoverageRow] = []
@@ -114,7 +119,9 @@ class _HourWork:
         rows: list[ControlRow] = []
         for feed in feeds:
             dataset = Dataset.BOOKS if feed.channel == _BOOKS else feed.channel
-            tables = [self._read(leg, str(dataset), feed.symbol, self._since_ns, self._hour.until_ns) for leg in _LEGS]
+            tables = [
+                self._files.rows(leg, str(dataset), feed.symbol, self._since_ns, self._hour.until_ns) for leg in _LEGS
+            ]
             legs = [self._timeline(leg, feed, has_records=bool(tables[leg])) for leg in (0, 1)]
             timeline = merged_timeline(*legs)
             self._coverage += hole_rows(feed, timeline, self._hour.after_ns, self._hour.until_ns)
@@ -155,7 +162,12 @@ class _HourWork:
         if feed.channel == _BOOKS:
             kept = _trusted(int64s(table["capture_ns"]), side, legs)
             table, side = table.filter(flags(kept)).combine_chunks(), side[kept]
+        if feed.channel == _TRADES:
+            kept = self._unknown(feed.symbol, table)
+            table, side = table.filter(flags(kept)).combine_chunks(), side[kept]
         rows = arrivals(dataset, table, side)
+        hours = (rows.capture_ns - 1) // HOUR_NS
+        rows = replace(rows, rank=rows.rank + RANKS * hours)  # what was kept of an update in its hour stands
         found = matched(rows)
         if feed.channel != _BOOKS:  # only a state can be overtaken: what happened has happened
             found = replace(found, overtaken=np.zeros_like(found.overtaken))
@@ -170,6 +182,21 @@ class _HourWork:
         )
         self._write(dataset, [result.table.filter(flags(result.in_hour))])
         return result
+
+    def _unknown(self, symbol: str, trades: pa.Table) -> Bools:
+        """Return which trades are none that came late in the hour and had come, to either leg, before what is read."""
+        late = pc.or_(pc.fill_null(trades["resent"], False), pc.is_valid(trades["source_kind"]))  # noqa: FBT003 - a value
+        late = pc.and_(late, pc.greater(trades["capture_ns"], self._hour.after_ns))
+        sent = trades.filter(pc.and_(late, pc.is_valid(trades["trade_id"])))
+        oldest_ms = pc.min(sent["exchange_ms"]).as_py()
+        first_ns = self._since_ns if oldest_ms is None else oldest_ms * _NS_PER_MS - _CLOCKS_NS
+        first_ns = max(first_ns, self._hour.after_ns - _SOUGHT_NS)
+        if first_ns >= self._since_ns:
+            return np.ones(trades.num_rows, dtype=np.bool_)
+        wanted = frozenset(sent["trade_id"].to_pylist())
+        found = set().union(*(self._files.trade_ids(leg, symbol, first_ns, self._since_ns, wanted) for leg in _LEGS))
+        known = pc.and_(late, pc.is_in(trades["trade_id"], value_set=pa.array(sorted(found), pa.string())))
+        return ~np.array(known.to_pylist(), dtype=np.bool_)
 
     def _features(self, symbol: str, won: Mapping[str, _Won], rows: Sequence[ControlRow]) -> None:
         """Write the feature rows and bars of an instrument, and note which of its books are none."""

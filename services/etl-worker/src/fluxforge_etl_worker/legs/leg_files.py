@@ -18,7 +18,7 @@ from fluxforge.domain.partition import Dataset, dataset_root
 from fluxforge.ports.store import Store
 from fluxforge.runtime.live import live_keys
 from fluxforge_etl_worker.coverage import CoverageRow
-from fluxforge_etl_worker.legs.rows import read_coverage, read_rows
+from fluxforge_etl_worker.legs.rows import read_coverage, read_ids, read_rows
 
 _NS: Final = 10**9
 _LISTINGS_MAX: Final = 3
@@ -38,14 +38,23 @@ class LegFiles:
 
     def rows(self, leg: Leg, dataset: str, symbol: str, after_ns: int, until_ns: int) -> Sequence[pa.Table]:
         """Return the rows of a symbol that a leg captured in `(after_ns, until_ns]`."""
-        first, last = (datetime.fromtimestamp(at // _NS, tz=UTC) for at in (after_ns - _NS, until_ns + 2 * _NS))
-        hour, its_own = Selection.of(self.exchange, None, first, last), Selection.of(self.exchange, symbol)
+        return self._of_symbol(
+            leg,
+            dataset,
+            symbol,
+            (after_ns, until_ns),
+            lambda keys: read_rows(self.output, keys, symbol, after_ns, until_ns),
+        )
 
-        def read(keys: Sequence[str]) -> list[pa.Table]:
-            wanted = [key for key in keys if its_own.may_hold(key.split("/")[:-1])]
-            return read_rows(self.output, wanted, symbol, after_ns, until_ns)
-
-        return self._found(leg, dataset, hour, read)
+    def trade_ids(self, leg: Leg, symbol: str, after_ns: int, until_ns: int, wanted: frozenset[str]) -> set[str]:
+        """Return which of these trades of a symbol a leg captured in `(after_ns, until_ns]`."""
+        return self._of_symbol(
+            leg,
+            Dataset.TRADES,
+            symbol,
+            (after_ns, until_ns),
+            lambda keys: read_ids(self.output, keys, symbol, after_ns, until_ns, wanted),
+        )
 
     def coverage(self, leg: Leg, until_ns: int) -> Sequence[CoverageRow]:
         """Return all that is told of a leg up to a time: a hole may have begun long before."""
@@ -54,6 +63,17 @@ class LegFiles:
             leg, Dataset.COVERAGE, everything, lambda keys: read_coverage(self.output, keys, self.exchange)
         )
         return [row for row in found if row.from_ns <= until_ns]
+
+    def _of_symbol(
+        self, leg: Leg, dataset: str, symbol: str, span_ns: tuple[int, int], read: Callable[[Sequence[str]], _Read]
+    ) -> _Read:
+        """Return what is read of the files that may hold rows of a symbol captured in `(after, until]`."""
+        after_ns, until_ns = span_ns
+        first, last = (datetime.fromtimestamp(at // _NS, tz=UTC) for at in (after_ns - _NS, until_ns + 2 * _NS))
+        hour, its_own = Selection.of(self.exchange, None, first, last), Selection.of(self.exchange, symbol)
+        return self._found(
+            leg, dataset, hour, lambda keys: read([key for key in keys if its_own.may_hold(key.split("/")[:-1])])
+        )
 
     def _found(self, leg: Leg, dataset: str, selection: Selection, read: Callable[[Sequence[str]], _Read]) -> _Read:
         for _ in range(_LISTINGS_MAX - 1):

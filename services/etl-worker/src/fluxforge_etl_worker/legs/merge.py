@@ -167,7 +167,7 @@ class _Merging:
                 coverage=(self.files.coverage(Leg.A, end_ns), self.files.coverage(Leg.B, end_ns)),
                 traded=self.ledger.traded_before(since_ns),
             )
-            self._made = merge_hour(hour, options, self.files.rows)
+            self._made = merge_hour(hour, options, self.files)
         return self._made
 
     def _manifest(self) -> Manifest:

@@ -36,6 +36,9 @@ from fluxforge_etl_worker.tables import constant, numbers
 _NS_PER_US: Final = 1_000
 _NOT_SAID: Final = frozenset({*(field.name for field in KEYS), "idx"})
 """Columns that tell how a row was captured, not what the venue said."""
+_ID_COLUMNS: Final = ("symbol", "capture_ns", "trade_id")
+RANKS: Final = 3
+"""Ranks of trades within an hour: as they happened, sent again, fetched later."""
 
 
 def read_rows(store: Store, keys: Iterable[str], symbol: str, after_ns: int, until_ns: int) -> list[pa.Table]:
@@ -45,6 +48,17 @@ def read_rows(store: Store, keys: Iterable[str], symbol: str, after_ns: int, unt
     )
     chosen = (_chosen(group, symbol, after_ns, until_ns) for group in groups)
     return [table for table in chosen if table.num_rows]
+
+
+def read_ids(
+    store: Store, keys: Iterable[str], symbol: str, after_ns: int, until_ns: int, wanted: frozenset[str]
+) -> set[str]:
+    """Return which trade ids some row of a symbol captured in `(after_ns, until_ns]` bears."""
+    found: set[str] = set()
+    for key in keys:
+        for group in _row_groups(store, key, after_ns // _NS_PER_US, until_ns // _NS_PER_US, _ID_COLUMNS):
+            found.update(wanted.intersection(_chosen(group, symbol, after_ns, until_ns)["trade_id"].to_pylist()))
+    return found
 
 
 def read_coverage(store: Store, keys: Iterable[str], exchange: str) -> list[CoverageRow]:
@@ -59,13 +73,15 @@ def read_coverage(store: Store, keys: Iterable[str], exchange: str) -> list[Cove
     return found
 
 
-def _row_groups(store: Store, key: str, first_us: int, last_us: int) -> Iterable[pa.Table]:
+def _row_groups(
+    store: Store, key: str, first_us: int, last_us: int, columns: Sequence[str] | None = None
+) -> Iterable[pa.Table]:
     with pq.ParquetFile(pa.PythonFile(StoredFile(store, key), mode="r")) as file:
         column = file.schema_arrow.get_field_index("ts")
         for group in range(file.metadata.num_row_groups):
             times = file.metadata.row_group(group).column(column).statistics  # nothing nested stands before `ts`
             if int(times.min_raw) <= last_us and int(times.max_raw) >= first_us:
-                yield file.read_row_group(group).replace_schema_metadata(None)
+                yield file.read_row_group(group, columns=columns).replace_schema_metadata(None)
 
 
 def _chosen(table: pa.Table, symbol: str, after_ns: int, until_ns: int) -> pa.Table:
