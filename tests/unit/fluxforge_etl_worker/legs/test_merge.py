@@ -93,6 +93,21 @@ def test_who_captured_a_row_stays_beside_it() -> None:
     assert {(row["boot"], row["seq"]) for row in rows(store, "ccxt.merged", "trades")} <= own
 
 
+def test_what_leg_a_captured_before_leg_b_began_is_known_in_the_first_hour() -> None:
+    store = MemoryStore()
+    for leg, began in ((Recording(), END - 8 * HOUR_NS), (Recording(lane=LEG_B, boot="bbbbbbbb"), END - 1800 * S)):
+        leg.control(began, Control(Event.STARTED, hole=f"{leg.boot}:1", scope=BOOK, from_ns=began))
+        resynced = Control(Event.RESYNCED, hole=f"{leg.boot}:1", scope=BOOK, from_ns=began, to_ns=began + 1)
+        leg.control(began + 1, resynced)
+        leg.book(END - 60 * S, [[100.0, 1.0]], [[200.0, 1.0]])
+        leg.ticker(END + S, last=1.0)
+        worked(store, leg.lane, leg.lines)
+    list(merger(store).run(last=_moment(HOUR)))
+    (told,) = rows(store, "ccxt.merged", "coverage")
+    assert (told["event"], told["from_ns"], told["to_ns"]) == ("resynced", HOUR + 1, HOUR + 1)
+    assert (told["boot"], told["detector"]) == ("9f3c21ab", "etl")
+
+
 def test_the_legs_stay_as_they_are_and_a_second_run_changes_nothing() -> None:
     store = pair()
     before = everything(store)

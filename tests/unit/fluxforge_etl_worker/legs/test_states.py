@@ -107,6 +107,43 @@ def test_a_hole_that_ends_by_itself_is_told_to_end() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        (begun(), [("resynced", 51, 51)]),
+        ([*begun(), row("stalled", 20, hole="b1:2"), row("gap", 30, hole="b1:3")], [("stalled", 51, None)]),
+        ([], []),
+        (begun(60), [("resynced", 55, 60)]),
+    ],
+)
+def test_the_first_hour_says_in_which_state_a_feed_enters_it(
+    rows: list[CoverageRow], told: list[tuple[str, int, int | None]]
+) -> None:
+    found = hole_rows(BOOK, leg(*rows), 50, 100, first_ns=50)
+    assert [(one.event, one.from_ns, one.to_ns) for one in found] == told
+    assert hole_rows(BOOK, leg(*begun()), 100, 150, first_ns=50) == [], "later hours do not"
+
+
+def test_no_hole_begins_before_the_first_hour_and_a_hole_keeps_its_name_in_it() -> None:
+    timeline = leg(*begun(), row("gap", 20, hole="b1:2"), row("resynced", 20, 120, hole="b1:2"))
+    (entered,) = hole_rows(BOOK, timeline, 50, 100, first_ns=50)
+    (ended,) = hole_rows(BOOK, timeline, 100, 150, first_ns=50)
+    assert (entered.event, entered.hole, entered.from_ns) == ("gap", "b1:2", 51)
+    assert (ended.event, ended.hole, ended.from_ns, ended.to_ns) == ("resynced", "b1:2", 51, 120)
+
+
+def test_a_hole_that_changes_its_kind_is_told_of_by_the_kind_it_has_then() -> None:
+    timeline = leg(
+        *begun(),
+        row("stalled", 20, hole="b1:2"),
+        row("gap", 30, hole="b1:3"),
+        row("resynced", 20, 40, hole="b1:2"),
+        row("resynced", 30, 60, hole="b1:3"),
+    )
+    found = [(one.event, one.hole, one.from_ns, one.to_ns) for one in hole_rows(BOOK, timeline, 15, 100)]
+    assert found == [("stalled", "b1:2", 20, None), ("gap", "b1:2", 40, None), ("resynced", "b1:2", 20, 60)]
+
+
 STATES = st.lists(
     st.tuples(st.integers(1, 200), st.sampled_from([SYNCED, STALE, SUSPECT])), max_size=8, unique_by=lambda one: one[0]
 )

@@ -47,11 +47,12 @@ _LEGS: Final = (Leg.A, Leg.B)
 class HourOfLegs:
     """What is known of an hour before its rows are read. `manifest` names it; times ns UTC.
 
-    `feeds`: all that either leg captured; `coverage`: every row of each leg; `traded`: symbols whose trades feed had
-    shown itself before anything that is read.
+    `first_ns`: where the first hour of all begins; `feeds`: all that either leg captured; `coverage`: every row of each
+    leg; `traded`: symbols whose trades feed had shown itself before anything that is read.
     """
 
     manifest: Manifest
+    first_ns: int
     after_ns: int
     until_ns: int
     feeds: frozenset[FeedKey]
@@ -124,7 +125,7 @@ class _HourWork:
             ]
             legs = [self._timeline(leg, feed, has_records=bool(tables[leg])) for leg in (0, 1)]
             timeline = merged_timeline(*legs)
-            self._coverage += hole_rows(feed, timeline, self._hour.after_ns, self._hour.until_ns)
+            self._tell(feed, timeline)
             if feed.channel in {_BOOKS, _TRADES}:
                 rows += controls(feed, timeline, legs, self._since_ns, self._hour.until_ns)
             found = self._won(feed, str(dataset), tables, legs)
@@ -136,7 +137,7 @@ class _HourWork:
     def add_quiet(self, feed: FeedKey) -> None:
         """Tell of a feed that has no records, and may have holes."""
         timeline = merged_timeline(*(self._timeline(leg, feed, has_records=False) for leg in (0, 1)))
-        self._coverage += hole_rows(feed, timeline, self._hour.after_ns, self._hour.until_ns)
+        self._tell(feed, timeline)
 
     def finish(self) -> MergedHour:
         """Return what the hour became; nothing can be added after."""
@@ -144,6 +145,10 @@ class _HourWork:
             table = coverage_table(self._hour.manifest.exchange, self._coverage)
             self._writer.add(Dataset.COVERAGE, self._options.cols(Dataset.COVERAGE), [in_order(table)])
         return MergedHour(tuple(self._writer.finish()), tuple(self._leads))
+
+    def _tell(self, feed: FeedKey, timeline: Timeline) -> None:
+        hour = self._hour
+        self._coverage += hole_rows(feed, timeline, hour.after_ns, hour.until_ns, first_ns=hour.first_ns)
 
     def _timeline(self, leg: int, feed: FeedKey, *, has_records: bool) -> Timeline:
         whole = [FeedKey(feed.channel, "*"), FeedKey("*", feed.symbol), FeedKey("*", "*")]

@@ -157,6 +157,7 @@ class _Merging:
             since_ns = self.begin_ns - options.lookback.reach_ns
             hour = HourOfLegs(
                 manifest,
+                self.ledger.first_ns(),
                 self.begin_ns,
                 end_ns,
                 feeds=frozenset(

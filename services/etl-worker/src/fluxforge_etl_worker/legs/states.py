@@ -124,13 +124,17 @@ def _better(one: BookState, other: BookState) -> BookState:
     return min(one, other, key=_BEST_FIRST.index)
 
 
-def hole_rows(feed: FeedKey, timeline: Timeline, after_ns: int, until_ns: int) -> list[CoverageRow]:
+def hole_rows(
+    feed: FeedKey, timeline: Timeline, after_ns: int, until_ns: int, *, first_ns: int = 0
+) -> list[CoverageRow]:
     """Return the coverage rows of what neither leg captured: one where a hole begins and changes, one where it ends.
 
     They bear boot and seq of the row of the leg that was the last to fall in, or the first to come out. A hole that is
-    open at `until_ns` ends in a later hour, under the same name.
+    open at `until_ns` ends in a later hour, under the same name. After `first_ns` the first hour begins: one more row
+    tells in which state a feed enters it, and no hole begins before.
     """
     rows = []
+    before: CoverageRow | None = None
     hole, from_ns = None, 0
     state = timeline.before
     for change in timeline.changes:
@@ -139,15 +143,32 @@ def hole_rows(feed: FeedKey, timeline: Timeline, after_ns: int, until_ns: int) -
             hole, from_ns = row.hole or f"{row.boot}:{row.event}:{row.seq}", change.at_ns
         if hole is None:  # both legs begin with it
             hole, from_ns = row.hole, min(row.from_ns, change.at_ns)
-        is_end = change.state is BookState.SYNCED
-        event = row.event if not is_end or row.event in _CLOSING else _closing(feed).value
+        begin_ns = max(from_ns, first_ns + 1)
         if after_ns < change.at_ns <= until_ns:
-            begin_ns = from_ns if is_end else change.at_ns
-            to_ns = change.at_ns if is_end else None
-            found = replace(row, feed=feed, hole=hole, event=event, from_ns=begin_ns, to_ns=to_ns, detector=ETL)
-            rows.append(replace(found, count=None, first_seq=None, last_seq=None))
+            rows.append(_hole_row(feed, change, hole, begin_ns))
+        elif change.at_ns <= after_ns == first_ns:
+            before = _hole_row(feed, replace(change, at_ns=first_ns + 1), hole, first_ns + 1)
         state = change.state
-    return rows
+    return [before, *rows] if before else rows
+
+
+def _hole_row(feed: FeedKey, change: Change, hole: str | None, from_ns: int) -> CoverageRow:
+    is_end = change.state is BookState.SYNCED
+    event = change.row.event
+    if event not in (_CLOSING if is_end else _OPENING):
+        event = (_closing(feed) if is_end else _opening(change.state)).value
+    return replace(
+        change.row,
+        feed=feed,
+        hole=hole,
+        event=event,
+        from_ns=from_ns if is_end else change.at_ns,
+        to_ns=change.at_ns if is_end else None,
+        detector=ETL,
+        count=None,
+        first_seq=None,
+        last_seq=None,
+    )
 
 
 def controls(
