@@ -1,5 +1,6 @@
 """Two legs that lost different records become what one leg would have been that lost none."""
 
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
 from random import Random
@@ -349,6 +350,20 @@ def test_files_that_the_compactor_merged_meanwhile_are_looked_for_anew() -> None
     list(replace(merger(SteppedStore(store, step)), follows_journal=False).run(last=_moment(HOUR)))
     assert renamed
     assert rows(store, "ccxt.merged", "trades") == rows(whole, "ccxt.merged", "trades")
+
+
+def test_a_run_of_many_hours_reads_what_is_told_of_the_legs_once() -> None:
+    store, opened = pair(), Counter[str]()
+
+    def step(operation: str) -> None:
+        verb, _, key = operation.partition(" ")
+        if verb == "size" and "/coverage/" in key and "ccxt.merged" not in key:
+            opened[key] += 1
+
+    outcomes = list(merger(SteppedStore(store, step)).run())
+    assert (sum(one.is_new for one in outcomes), sum(bool(one.waits_for) for one in outcomes)) == (2, 9)
+    assert len(opened) > 2
+    assert set(opened.values()) == {1}
 
 
 def test_what_somebody_left_beside_an_hour_that_is_in_place_goes() -> None:

@@ -1,12 +1,13 @@
 """Leg files: the datasets of both legs of one exchange, as they are read for one hour.
 
-They are listed once; what the compactor merged since, and a reader no longer finds, is listed anew.
+They are listed once; what the compactor merged since, and a reader no longer finds, is listed anew. What is told of the
+legs is wanted whole by every hour: each file of it is read once.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Final, TypeVar
+from typing import Final, Self, TypeVar
 
 import pyarrow as pa
 
@@ -27,13 +28,17 @@ _Read = TypeVar("_Read")
 
 @dataclass(frozen=True, slots=True)
 class LegFiles:
-    """The files of a source and exchange. `follows_journal`: the compactor's journal tells which of them count."""
+    """The files of a source and exchange. `follows_journal`: the compactor's journal tells which of them count.
+
+    `told`: what was read of coverage, by key, for whoever looks at the same files once more.
+    """
 
     output: Store
     layout: Layout
     source: str
     exchange: str
     follows_journal: bool
+    told: dict[str, Sequence[CoverageRow]] = field(default_factory=dict)
     _listed: dict[tuple[Leg, str, Selection], list[str]] = field(default_factory=dict)
 
     def rows(self, leg: Leg, dataset: str, symbol: str, after_ns: int, until_ns: int) -> Sequence[pa.Table]:
@@ -57,12 +62,19 @@ class LegFiles:
         )
 
     def coverage(self, leg: Leg, until_ns: int) -> Sequence[CoverageRow]:
-        """Return all that is told of a leg up to a time: a hole may have begun long before."""
-        everything = Selection.of(self.exchange)
-        found = self._found(
-            leg, Dataset.COVERAGE, everything, lambda keys: read_coverage(self.output, keys, self.exchange)
-        )
-        return [row for row in found if row.from_ns <= until_ns]
+        """Return all that is told of a leg's holes up to a time: one may have begun long before."""
+
+        def read(keys: Sequence[str]) -> list[CoverageRow]:
+            for key in keys:
+                if key not in self.told:
+                    self.told[key] = read_coverage(self.output, key, self.exchange)
+            return [row for key in keys for row in self.told[key] if row.from_ns <= until_ns]
+
+        return self._found(leg, Dataset.COVERAGE, Selection.of(self.exchange), read)
+
+    def anew(self) -> Self:
+        """Return the files as they are listed from now on."""
+        return replace(self, _listed={})
 
     def _of_symbol(
         self, leg: Leg, dataset: str, symbol: str, span_ns: tuple[int, int], read: Callable[[Sequence[str]], _Read]

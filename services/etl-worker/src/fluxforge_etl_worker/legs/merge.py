@@ -70,7 +70,7 @@ class Merger:
             if exchange not in {None, venue.exchange}:
                 continue
             lane = Lane.merged(venue.source, venue.exchange)
-            placed = self._placed(lane)
+            placed, files = self._placed(lane), self._files(venue)
             begin_ns = max(ledger.first_ns(), _ns(first) if first else 0)
             end_ns = min(now_ns // HOUR_NS * HOUR_NS, _ns(last) + HOUR_NS if last else now_ns)
             for at_ns in range(begin_ns, end_ns, HOUR_NS):
@@ -78,7 +78,7 @@ class Merger:
                 if hour_name(at_ns) in placed:
                     yield HourOutcome(venue.source, venue.exchange, begin)
                 else:
-                    yield self._hour(venue, ledger, begin, now_ns)
+                    yield self._hour(venue, ledger, files, begin, now_ns)
 
     def _placed(self, lane: Lane) -> frozenset[str]:
         """Return the hours that are in place, and delete what somebody who was killed then left beside them."""
@@ -89,12 +89,12 @@ class Merger:
             self.worker.attempts.sweep(lane, name)
         return placed
 
-    def _hour(self, venue: Venue, ledger: LegsLedger, begin: datetime, now_ns: int) -> HourOutcome:
+    def _hour(self, venue: Venue, ledger: LegsLedger, files: LegFiles, begin: datetime, now_ns: int) -> HourOutcome:
         begin_ns, lane = _ns(begin), Lane.merged(venue.source, venue.exchange)
         end_ns, commit = begin_ns + HOUR_NS, self.worker.attempts.committed(lane, hour_name(begin_ns))
         if commit is None:
             since_ns = begin_ns - self.worker.options.lookback.reach_ns
-            files, told_ns = self._files(venue), end_ns + self.delays.told_ns
+            told_ns = end_ns + self.delays.told_ns
 
             def stopped_ns(leg: Leg) -> set[int]:
                 if now_ns < end_ns + self.delays.sealed_ns:  # one that was started again may not be sealed yet
@@ -105,7 +105,7 @@ class Merger:
             if waits:
                 return HourOutcome(venue.source, venue.exchange, begin, waits_for=tuple(waits))
         # Files are listed again: everything the hour is made of stands by now.
-        merging = _Merging(self.worker, self._files(venue), ledger, lane, begin_ns)
+        merging = _Merging(self.worker, files.anew(), ledger, lane, begin_ns)
         rows: Counter[str] = Counter()
         for part in merging.place(commit).parts:
             rows[str(part.dataset)] += part.rows

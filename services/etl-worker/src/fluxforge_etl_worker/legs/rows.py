@@ -29,6 +29,7 @@ from fluxforge_etl_worker.columns import (
 from fluxforge_etl_worker.coverage import CoverageRow
 from fluxforge_etl_worker.generic import conformed
 from fluxforge_etl_worker.legs.arrivals import Arrivals, Identity
+from fluxforge_etl_worker.legs.states import CLOSING, OPENING
 from fluxforge_etl_worker.parts import in_order
 from fluxforge_etl_worker.schemas import KEYS, has_fixed_schema
 from fluxforge_etl_worker.tables import constant, numbers
@@ -37,6 +38,7 @@ _NS_PER_US: Final = 1_000
 _NOT_SAID: Final = frozenset({*(field.name for field in KEYS), "idx"})
 """Columns that tell how a row was captured, not what the venue said."""
 _ID_COLUMNS: Final = ("symbol", "capture_ns", "trade_id")
+_HOLE_WORDS: Final = pa.array(sorted(OPENING | CLOSING), pa.string())
 RANKS: Final = 3
 """Ranks of trades within an hour: as they happened, sent again, fetched later."""
 
@@ -61,15 +63,18 @@ def read_ids(
     return found
 
 
-def read_coverage(store: Store, keys: Iterable[str], exchange: str) -> list[CoverageRow]:
-    """Return every coverage row of an exchange."""
+def read_coverage(store: Store, key: str, exchange: str) -> list[CoverageRow]:
+    """Return what a file tells of holes of an exchange: of all that is told the least part."""
+    table = pq.ParquetFile(pa.PythonFile(StoredFile(store, key), mode="r")).read()
+    is_told = pc.and_(
+        pc.equal(table["exchange"].cast(pa.string()), exchange),
+        pc.is_in(table["event"].cast(pa.string()), value_set=_HOLE_WORDS),
+    )
     found = []
-    for key in keys:
-        table = pq.ParquetFile(pa.PythonFile(StoredFile(store, key), mode="r")).read()
-        for row in table.filter(pc.equal(table["exchange"].cast(pa.string()), exchange)).to_pylist():
-            feed = FeedKey(row.pop("channel"), row.pop("symbol"))
-            del row["exchange"], row["ts"]
-            found.append(CoverageRow(feed=feed, **row))
+    for row in table.filter(is_told).to_pylist():
+        feed = FeedKey(row.pop("channel"), row.pop("symbol"))
+        del row["exchange"], row["ts"]
+        found.append(CoverageRow(feed=feed, **row))
     return found
 
 

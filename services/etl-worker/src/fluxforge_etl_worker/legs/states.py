@@ -17,8 +17,8 @@ from fluxforge_etl_worker.history import CONTROL_REACH_NS
 from fluxforge_etl_worker.soundness import BookState
 
 _BOOKS: Final = "orderbook"
-_OPENING: Final = frozenset({*(event.value for event in UNSOUND_EVENTS), CRASH, LOST})
-_CLOSING: Final = frozenset(event.value for event in SOUND_EVENTS)
+OPENING: Final = frozenset({*(event.value for event in UNSOUND_EVENTS), CRASH, LOST})
+CLOSING: Final = frozenset(event.value for event in SOUND_EVENTS)
 _BEST_FIRST: Final = (BookState.SYNCED, BookState.STALE, BookState.SUSPECT)
 
 
@@ -78,10 +78,10 @@ def leg_timeline(rows: Iterable[CoverageRow], *, has_records: bool) -> Timeline:
 
 def _told(rows: Iterable[CoverageRow]) -> Iterator[tuple[int, bool, CoverageRow]]:
     """Yield when a row opens or closes (true) a hole. A lost stretch ends by itself where no row speaks after it."""
-    listed = [row for row in rows if row.event in _OPENING | _CLOSING]
-    times = sorted(row.from_ns if row.event in _OPENING else _end(row) for row in listed)
+    listed = [row for row in rows if row.event in OPENING | CLOSING]
+    times = sorted(row.from_ns if row.event in OPENING else _end(row) for row in listed)
     for row in listed:
-        if row.event in _CLOSING:
+        if row.event in CLOSING:
             yield _end(row), True, row
             continue
         yield row.from_ns, False, row
@@ -155,7 +155,7 @@ def hole_rows(
 def _hole_row(feed: FeedKey, change: Change, hole: str | None, from_ns: int) -> CoverageRow:
     is_end = change.state is BookState.SYNCED
     event = change.row.event
-    if event not in (_CLOSING if is_end else _OPENING):
+    if event not in (CLOSING if is_end else OPENING):
         event = (_closing(feed) if is_end else _opening(change.state)).value
     return replace(
         change.row,
