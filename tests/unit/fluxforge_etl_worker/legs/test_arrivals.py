@@ -32,17 +32,21 @@ def kept(rows: Arrivals, found: Matched) -> list[tuple[int, int, Any]]:
 @given(st.lists(ROWS, max_size=60))
 def test_of_named_updates_none_is_lost_and_none_stands_twice_and_the_best_that_came_first_wins(rows: list[Any]) -> None:
     given_rows = arrivals(rows, Identity.NAMED)
-    found = kept(given_rows, matched(given_rows))
+    found = kept(given_rows, matched(given_rows, are_states=True))
     best = {says: min((rank, ms, leg) for leg, ms, other, rank in rows if other == says) for _, _, says, _ in rows}
     assert sorted(found) == sorted((leg, ms, says) for says, (_, ms, leg) in best.items())
 
 
-@given(st.lists(ROWS, max_size=60), st.sampled_from([Identity.TIMED, Identity.UNTIMED]))
+@given(
+    rows=st.lists(ROWS, max_size=60),
+    kind=st.sampled_from([Identity.TIMED, Identity.UNTIMED]),
+    are_states=st.booleans(),
+)
 def test_of_unnamed_updates_a_row_has_one_like_of_the_other_leg_at_most_and_the_first_of_both_wins(
-    rows: list[Any], kind: Identity
+    *, rows: list[Any], kind: Identity, are_states: bool
 ) -> None:
     given_rows = arrivals([(leg, ms, says, 0) for leg, ms, says, _ in rows], kind)
-    found = matched(given_rows)
+    found = matched(given_rows, are_states=are_states)
     groups = Counter(found.winner.tolist())
     assert set(groups) == set(np.flatnonzero(found.won).tolist())
     for winner, count in groups.items():
@@ -73,7 +77,7 @@ def test_what_one_leg_missed_the_other_fills_in_and_no_update_is_made_of_two(
         if loses != leg + 1
     ]
     given_rows = arrivals(rows, Identity.TIMED)
-    found = kept(given_rows, matched(given_rows))
+    found = kept(given_rows, matched(given_rows, are_states=True))
     # Two that say the same are told apart only by a leg that has both.
     for says, count in Counter(says for says, _ in updates).items():
         stands = sum(other == says for _, _, other in found)
@@ -83,20 +87,20 @@ def test_what_one_leg_missed_the_other_fills_in_and_no_update_is_made_of_two(
 
 def test_equal_times_are_leg_a_s() -> None:
     rows = arrivals([(1, 5, "x", 0), (0, 5, "x", 0)], Identity.TIMED)
-    assert kept(rows, matched(rows)) == [(0, 5, "x")]
+    assert kept(rows, matched(rows, are_states=True)) == [(0, 5, "x")]
 
 
 def test_a_live_trade_beats_one_that_was_sent_again_before_it() -> None:
     rows = arrivals([(1, 5, "x", 1), (0, 7, "x", 0), (1, 3, "x", 2)], Identity.NAMED)
-    assert kept(rows, matched(rows)) == [(0, 7, "x")]
+    assert kept(rows, matched(rows, are_states=True)) == [(0, 7, "x")]
 
 
 def test_rows_without_a_time_are_one_update_only_when_they_came_together() -> None:
     far = UNTIMED_REACH_NS // MS + 1
     rows = arrivals([(0, 0, "x", 0), (1, far, "x", 0)], Identity.UNTIMED)
-    assert len(kept(rows, matched(rows))) == 2
+    assert len(kept(rows, matched(rows, are_states=True))) == 2
     near = arrivals([(0, 0, "x", 0), (1, far - 1, "x", 0)], Identity.UNTIMED)
-    assert len(kept(near, matched(near))) == 1
+    assert len(kept(near, matched(near, are_states=True))) == 1
 
 
 def test_a_state_that_comes_after_a_later_one_is_overtaken() -> None:
@@ -104,7 +108,7 @@ def test_a_state_that_comes_after_a_later_one_is_overtaken() -> None:
     legs = [(0, 10, "1", 0), (0, 12, "3", 0), (0, 40, "4", 0)]
     legs += [(1, 15, "1", 0), (1, 16, "2", 0), (1, 17, "3", 0), (1, 45, "4", 0), (1, 50, "5", 0)]
     rows = arrivals(legs, Identity.TIMED)
-    found = matched(rows)
+    found = matched(rows, are_states=True)
     assert [rows.says[n] for n in np.flatnonzero(found.won)] == ["1", "3", "2", "4", "5"]
     assert [rows.says[n] for n in np.flatnonzero(found.overtaken)] == ["2"]
 
@@ -114,16 +118,25 @@ def test_pairs_do_not_cross_when_a_state_comes_back() -> None:
     rows = arrivals(
         [(0, 10, "x", 0), (0, 20, "y", 0), (0, 30, "x", 0), (1, 21, "y", 0), (1, 31, "x", 0)], Identity.TIMED
     )
-    found = matched(rows)
+    found = matched(rows, are_states=True)
     assert kept(rows, found) == [(0, 10, "x"), (0, 20, "y"), (0, 30, "x")]
     assert not found.overtaken.any()
+
+
+def test_what_happened_may_come_in_another_order() -> None:
+    legs = [(0, 10, "x", 0), (0, 11, "y", 0), (1, 12, "y", 0), (1, 13, "x", 0)]
+    rows = arrivals(legs, Identity.TIMED)
+    found = matched(rows, are_states=False)
+    assert kept(rows, found) == [(0, 10, "x"), (0, 11, "y")]
+    assert not found.overtaken.any()
+    assert len(kept(rows, matched(rows, are_states=True))) == 3, "of a state that comes back nobody can tell"
 
 
 def test_leads_tell_who_was_first_by_how_much_and_what_one_leg_only_had() -> None:
     legs = [(0, 10, "1", 0), (1, 12, "1", 0), (0, 20, "2", 0), (1, 24, "2", 0), (1, 30, "3", 0), (0, 31, "3", 0)]
     legs += [(0, 40, "4", 0), (1, 50, "5", 0), (1, 51, "6", 0), (0, 60, "7", 0), (1, 60, "7", 0)]
     rows = arrivals(legs, Identity.TIMED)
-    found = matched(rows)
+    found = matched(rows, are_states=True)
     one = leads("trades", "BTC-USDT", rows, found, found.won)
     assert (one.rows, one.ties, one.overtaken) == (7, 1, 0)
     assert (one.a.first, one.a.only, one.a.lead_median_ms) == (2, 1, 3.0)

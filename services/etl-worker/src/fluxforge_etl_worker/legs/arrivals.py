@@ -2,7 +2,7 @@
 
 Every update is kept once: the row that arrived first. Where the venue names its updates (trade ids) the name decides.
 Where it does not, rows of the two legs that say the same are paired in the order of both, so that of two equal rows of
-one leg both are kept.
+one leg both are kept. States come in an order that means something, and pairs of them do not cross.
 """
 
 from collections import deque
@@ -60,23 +60,24 @@ class Matched:
         return result
 
 
-def matched(rows: Arrivals) -> Matched:
-    """Return which rows are kept."""
-    first = _first_of_update(rows)
+def matched(rows: Arrivals, *, are_states: bool) -> Matched:
+    """Return which rows are kept. `are_states`: a later row takes the place of an earlier one, as books do."""
+    first = _first_of_update(rows, may_cross=not are_states)
     order = np.lexsort((np.arange(len(first)), rows.rank, first))
     begins = np.flatnonzero(np.diff(first[order], prepend=-1) != 0)
     best = np.zeros(len(first), dtype=np.int64)
     best[first[order][begins]] = order[begins]
     winner = best[first] if len(first) else first
-    return Matched(winner, _overtaken(rows, winner))
+    overtaken = _overtaken(rows, winner) if are_states else np.zeros(len(winner), dtype=np.bool_)
+    return Matched(winner, overtaken)
 
 
-def _first_of_update(rows: Arrivals) -> I64:
+def _first_of_update(rows: Arrivals, *, may_cross: bool) -> I64:
     """Return for each row the first row of its update."""
     first = np.arange(len(rows.says))
     named: dict[Hashable, int] = {}
     waiting: tuple[dict[Hashable, deque[int]], ...] = ({}, {})
-    paired = [-1, -1]  # the last row of each leg that found its like: pairs do not cross
+    paired = [-1, -1]  # the last row of each leg that found its like
     times, legs, kinds = rows.capture_ns.tolist(), rows.leg.tolist(), rows.kind.tolist()
     for row, says in enumerate(rows.says):
         if kinds[row] == Identity.NAMED:
@@ -87,7 +88,7 @@ def _first_of_update(rows: Arrivals) -> I64:
         candidates = waiting[other].get(says)
         while candidates:
             like = candidates.popleft()
-            if like > paired[other] and times[like] >= since_ns:
+            if (may_cross or like > paired[other]) and times[like] >= since_ns:
                 first[row] = paired[other] = like
                 paired[leg] = row
                 break

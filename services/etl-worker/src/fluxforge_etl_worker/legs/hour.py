@@ -173,9 +173,7 @@ class _HourWork:
         rows = arrivals(dataset, table, side)
         hours = (rows.capture_ns - 1) // HOUR_NS
         rows = replace(rows, rank=rows.rank + RANKS * hours)  # what was kept of an update in its hour stands
-        found = matched(rows)
-        if feed.channel != _BOOKS:  # only a state can be overtaken: what happened has happened
-            found = replace(found, overtaken=np.zeros_like(found.overtaken))
+        found = matched(rows, are_states=feed.channel == _BOOKS)
         in_hour = rows.capture_ns > self._hour.after_ns
         self._leads.append(leads(feed.channel, feed.symbol, rows, found, found.won & in_hour))
         won = np.flatnonzero(found.won)
