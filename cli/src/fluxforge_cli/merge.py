@@ -9,8 +9,9 @@ import typer
 from fluxforge_cli.options import ConfigOption, ThereOption, choose
 
 if TYPE_CHECKING:
+    from fluxforge.runtime.settings import Settings
     from fluxforge_etl_worker.legs.arrivals import FeedLeads, LegLead
-    from fluxforge_etl_worker.legs.merge import HourOutcome
+    from fluxforge_etl_worker.legs.merge import HourOutcome, Merger
 
 
 def merge(
@@ -36,7 +37,8 @@ def merge(
     from fluxforge_etl_worker.main import merger_of  # noqa: PLC0415 - heavy
 
     first, last = _span(date, hour)
-    merger = merger_of(choose(config, data).settings, is_over=ended)
+    settings = choose(config, data).settings
+    merger = merger_of(settings, is_over=ended)
     merger.worker.probe()
     waits = count = before = 0
     for outcome in merger.run(exchange=exchange, first=first, last=last):
@@ -48,9 +50,26 @@ def merge(
             typer.echo(_json(outcome) if as_json else _text(outcome))
     if before and not as_json:
         typer.echo(f"merged before: {before:,} hours")
+    if not count and exchange is not None:
+        _check_known(exchange, merger, settings)
     if not count and not as_json:
         typer.echo("nothing to merge: no hour that is over, of an exchange with two legs")
     raise typer.Exit(1 if waits else 0)
+
+
+def _check_known(exchange: str, merger: "Merger", settings: "Settings") -> None:
+    """Refuse an exchange that nothing was captured of and that nobody means to capture."""
+    from difflib import get_close_matches  # noqa: PLC0415 - beside its use
+
+    from fluxforge.domain.errors import UsageError  # noqa: PLC0415 - beside its use
+    from fluxforge_etl_worker.listing import listed  # noqa: PLC0415 - heavy
+
+    worker = merger.worker
+    known = {lane.exchange for lane in listed(worker.raw, worker.options.layout)} | settings.ccxt.exchanges.keys()
+    if exchange not in known:
+        near = get_close_matches(exchange, sorted(known), n=1)
+        rest = f"did you mean {near[0]!r}?" if near else f"there is {', '.join(sorted(known)) or 'nothing'}"
+        raise UsageError(f"exchange {exchange!r}: nothing was captured of it; {rest}")
 
 
 def _span(date: str | None, hour: int | None) -> tuple[datetime | None, datetime | None]:

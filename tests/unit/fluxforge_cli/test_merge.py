@@ -7,8 +7,10 @@ from typer.testing import CliRunner
 
 from fluxforge.adapters.local_store import LocalStore
 from fluxforge.domain.errors import UsageError
+from fluxforge.domain.lane import Lane
 from fluxforge_cli.main import app
 from tests.unit.fluxforge_etl_worker.legs.pair import LANE, LEG_B, lane, split, worked
+from tests.unit.fluxforge_etl_worker.samples import Recording
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +49,15 @@ def test_hours_that_wait_say_what_for_and_are_an_exit_code(data: Path) -> None:
     assert ": merged; rows: " in said(data, "--date", "2023-11-15", "--hour", "0", "--ended")
 
 
-def test_an_exchange_that_has_no_legs_is_said_to_have_none(data: Path) -> None:
+def test_an_exchange_that_has_no_legs_is_said_to_have_none_and_one_that_nobody_knows_is_refused(data: Path) -> None:
+    worked(
+        LocalStore(data, sync=False), Lane("ccxt", "kraken", "0of1"), Recording(Lane("ccxt", "kraken", "0of1")).lines
+    )
     assert said(data, "--exchange", "kraken").startswith("nothing to merge")
+    with pytest.raises(UsageError, match=r"exchange 'binanse': nothing was captured of it; did you mean 'binance'\?"):
+        said(data, "--exchange", "binanse")
+    with pytest.raises(UsageError, match="there is binance, kraken"):
+        said(data, "--exchange", "x", "--json")
 
 
 @pytest.mark.parametrize(
