@@ -21,7 +21,6 @@ LANE_SUBJECTS: Final = "md.>"
 
 
 MERGED_SHARD: Final = "0of1m"
-_SUFFIXES: Final = {"": "", "b": ".b", "m": ".merged"}
 
 
 class Leg(StrEnum):
@@ -30,6 +29,10 @@ class Leg(StrEnum):
     A = ""
     B = "b"
     MERGED = "m"
+
+
+DATASET_SUFFIXES: Final = {Leg.A: "", Leg.B: ".b", Leg.MERGED: ".merged"}
+"""What follows the source in the name that rows are found under."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -117,7 +120,7 @@ class Lane:
     @property
     def dataset_source(self) -> str:
         """The source its rows are found under, below `processed/`: `ccxt`, `ccxt.b` of leg B, `ccxt.merged` of both."""
-        return f"{self.source}{_SUFFIXES[self.leg]}"
+        return f"{self.source}{DATASET_SUFFIXES[self.leg]}"
 
     @classmethod
     def merged(cls, source: str, exchange: str) -> Self:

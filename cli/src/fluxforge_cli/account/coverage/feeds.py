@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from fluxforge.dataset.holes import CRASH, LOST, FeedName, Hole, Told
 from fluxforge.domain.control import Event
+from fluxforge.domain.lane import DATASET_SUFFIXES, Leg
 
 _RANKS: Final = {
     name: rank
@@ -198,29 +199,35 @@ def pieces(holes: Iterable[Hole], from_ns: int, to_ns: int) -> Iterator[Piece]:
         yield last
 
 
-def _lane_ends(told: Mapping[FeedName, Told], rows: Rows) -> dict[tuple[str, str, str], int]:
-    """Return the last that is known of each boot, by source, exchange and boot."""
-    ends: dict[tuple[str, str, str], int] = {}
+def _lane_ends(told: Mapping[FeedName, Told], rows: Rows) -> dict[tuple[str, str, str | None], int]:
+    """Return the last that is known of each boot, by source, exchange and boot; see `_lane`."""
+    ends: dict[tuple[str, str, str | None], int] = {}
     known = [
         *((feed, boot, seen.last_ns) for feed, boots in rows.items() for boot, seen in boots.items()),
         *((feed, words.boot, words.last_ns) for feed, words in told.items()),
     ]
     for feed, boot, last_ns in known:
         if boot is not None:
-            lane = (feed.source, feed.exchange, boot)
+            lane = _lane(feed, boot)
             ends[lane] = max(ends.get(lane, last_ns), last_ns)
     return ends
 
 
+def _lane(feed: FeedName, boot: str) -> tuple[str, str, str | None]:
+    """Return whose life vouches for a feed: its collector's, or, where legs were merged, that of either leg's."""
+    is_merged = feed.source.endswith(DATASET_SUFFIXES[Leg.MERGED])
+    return feed.source, feed.exchange, None if is_merged else boot
+
+
 def _span(
-    feed: FeedName, words: Told | None, seen: Mapping[str, Seen], lanes: Mapping[tuple[str, str, str], int]
+    feed: FeedName, words: Told | None, seen: Mapping[str, Seen], lanes: Mapping[tuple[str, str, str | None], int]
 ) -> tuple[int, int]:
     firsts, lasts = [one.first_ns for one in seen.values()], [one.last_ns for one in seen.values()]
     if words is not None:
         firsts.append(words.since_ns)
         lasts.append(words.last_ns)
         if words.boot is not None:
-            lasts.append(lanes[feed.source, feed.exchange, words.boot])
+            lasts.append(lanes[_lane(feed, words.boot)])
     return min(firsts), max(lasts)
 
 

@@ -76,6 +76,17 @@ def test_a_collector_that_died_vouches_for_nothing_behind_its_last_record() -> N
     assert (book.to_ns, book.covered_ns) == (10 * S, 9 * S)
 
 
+def test_of_merged_legs_either_vouches_for_a_feed_that_the_other_spoke_of_last() -> None:
+    quiet, busy = (feed._replace(source="ccxt.merged") for feed in (BOOK, TRADES))
+    words = {
+        quiet: told(*STARTED),
+        busy: told(word("started", 0, None, "b:1", "b"), word("recovered", 0, 1, "b:1", "b")),
+    }
+    rows = {quiet: {"a": seen(1, 10)}, busy: {"b": seen(1, 500)}}
+    found, _ = accounts(words, rows, lambda *_: True)
+    assert (found.to_ns, found.covered_ns) == (500 * S, 499 * S)
+
+
 def test_the_time_between_two_collectors_is_a_hole_and_that_after_the_last_was_not_observed() -> None:
     found = only(
         told(
