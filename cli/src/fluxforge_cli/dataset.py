@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 app: Final = typer.Typer(no_args_is_help=True, help="The datasets: list, look into, check, export.")
 
 NameArgument = Annotated[str, typer.Argument(metavar="DATASET", help="Such as trades, hf, bars, books or ticker.")]
-SourceOption = Annotated[str | None, typer.Option("--source", help="This source alone, such as ccxt.")]
+SourceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--source", help="This source alone, such as ccxt. All: with legs: 2 every update stands up to three times."
+    ),
+]
 ExchangeOption = Annotated[list[str] | None, typer.Option("--exchange", help="May be given several times.")]
 SymbolOption = Annotated[
     list[str] | None, typer.Option("--symbol", help="Such as BTC/USDT or BTC-USDT; may be given several times.")

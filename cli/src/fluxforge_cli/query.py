@@ -54,7 +54,8 @@ def query(
 ) -> None:
     """Ask the datasets in SQL (DuckDB), such as "SELECT symbol, count(*) FROM trades GROUP BY ALL".
 
-    Every view has a column `source`; a view without files yet is empty.
+    Every view has a column `source`; a view without files yet is empty. With two collectors (`legs: 2`), or after a
+    replay, the same update stands below several sources: name one, such as WHERE source = 'ccxt.merged'.
     """
     from fluxforge_cli.datasets import open_datasets  # noqa: PLC0415 - heavy
     from fluxforge_cli.stores import processed_files  # noqa: PLC0415 - heavy
