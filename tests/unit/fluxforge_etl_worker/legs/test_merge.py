@@ -233,6 +233,24 @@ def test_an_hour_waits_for_a_lane_of_which_nothing_is_sealed_yet(shards: tuple[s
     assert _first(store, is_over=True) == ()
 
 
+def test_a_segment_whose_name_tells_no_hour_hides_none_before_it() -> None:
+    store = MemoryStore()
+    for leg in (Recording(), Recording(lane=LEG_B, boot="bbbbbbbb")):
+        leg.ticker(END - HOUR_NS - S, last=1.0)
+        leg.ticker(END - S, last=2.0)
+        leg.ticker(END + 2 * HOUR_NS + S, last=3.0)
+        (old,) = sealed(leg.lines[:1], (), leg.lane)
+        by_hand = replace(old.manifest, name="zz_old", file="zz_old.ndjson")
+        stored(store, old.body, by_hand)
+        worker_on(store).process(leg.lane, by_hand.name)
+        worked(store, leg.lane, leg.lines[1:], (1,))
+    outcomes = list(merger(store).run())[:4]
+    assert [(one.is_new, one.begin) for one in outcomes] == [
+        (True, _moment(END - 2 * HOUR_NS + n * HOUR_NS)) for n in range(4)
+    ]
+    assert [row["last"] for row in rows(store, "ccxt.merged", "ticker")] == [1.0, 2.0]
+
+
 def test_an_hour_that_is_not_over_is_not_looked_at() -> None:
     assert list(merger(pair(), now=END - 1).run()) == []
 

@@ -47,7 +47,12 @@ class LegsLedger:
 
     def first_ns(self) -> int:
         """Return the begin of the hour in which leg B begins."""
-        first = [self._manifest(lane, names[0]) for lane, names in self.segments.items() if lane.leg is Leg.B]
+        first = [
+            self._manifest(lane, name)
+            for lane, names in self.segments.items()
+            for n, name in enumerate(names)
+            if lane.leg is Leg.B and (n == 0 or not _hour(name))
+        ]
         return min(manifest.first_capture_ns for manifest in first) // HOUR_NS * HOUR_NS
 
     def waits_for(self, after_ns: int, until_ns: int, stopped_ns: Callable[[Leg], set[int]] | None) -> list[str]:
@@ -117,11 +122,15 @@ class LegsLedger:
         return f"{lane} {segment}: it is sealed, and not in Parquet yet"
 
     def _some(self, lane: Lane, after_ns: int) -> list[Manifest]:
-        """Return the manifests of a lane from the last one that begins an hour before a time on."""
+        """Return the manifests of a lane from the last one that begins an hour before a time on, in their order.
+
+        A name that tells no hour says nothing of those before it: its manifest is always among them.
+        """
         names = self.segments[lane]
         begin = hour_of(max(after_ns - HOUR_NS, 0))
-        first = max((n for n, name in enumerate(names) if _hour(name) < begin), default=0)
-        return [self._manifest(lane, name) for name in names[first:]]
+        first = max((n for n, name in enumerate(names) if "" < _hour(name) < begin), default=0)
+        chosen = [name for n, name in enumerate(names) if n >= first or not _hour(name)]
+        return sorted((self._manifest(lane, name) for name in chosen), key=lambda one: one.last_capture_ns)
 
     def _manifest(self, lane: Lane, segment: str) -> Manifest:
         key = (lane, segment)
