@@ -8,8 +8,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from fluxforge.dataset.holes import CRASH, LOST
-from fluxforge.domain.control import Event
+from fluxforge.domain.control import CRASH, LOST, Event
 from fluxforge_cli.account.coverage.feeds import FeedCoverage, Piece
 from fluxforge_cli.account.coverage.report import feed_name, moment, percent
 from fluxforge_cli.picture.drawing import Anchor, Box, Drawing, Text

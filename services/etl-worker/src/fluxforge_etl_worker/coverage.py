@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
-from fluxforge.domain.control import Control, Event, FeedKey
+from fluxforge.domain.control import CRASH, LOST, Control, Event, FeedKey
 from fluxforge.domain.record import CONTROL_CHANNEL
 from fluxforge.domain.segment import Manifest
 from fluxforge_etl_worker.books import Invalid
@@ -23,8 +23,6 @@ from fluxforge_etl_worker.schemas import COVERAGE
 from fluxforge_etl_worker.tables import constant, integers, names, numbers, strings, timestamps
 
 WHOLE_LANE: Final = FeedKey("*", "*")
-CRASH: Final = "crash"
-LOST: Final = "lost"
 COLLECTOR: Final = "collector"
 ETL: Final = "etl"
 _CONTROL_FEED: Final = FeedKey(CONTROL_CHANNEL, "*")

@@ -19,7 +19,7 @@ from fluxforge.runtime.parquet import ROW_GROUP_BYTES, ROW_GROUP_ROWS, ROW_ORDER
 from fluxforge_etl_worker.columns import I64
 from fluxforge_etl_worker.features.registry import Feature
 from fluxforge_etl_worker.schemas import check_schema
-from fluxforge_etl_worker.tables import numbers
+from fluxforge_etl_worker.tables import in_one_piece, int64s, numbers
 
 _HOUR_US: Final = 3_600_000_000
 _DAY_US: Final = 24 * _HOUR_US
@@ -174,11 +174,11 @@ def _moment(table: pa.Table, row: int) -> tuple[int, int]:
 
 def _split(table: pa.Table, cols: Sequence[str], source: str) -> Iterator[tuple[str, pa.Table]]:
     """Yield the rows of each partition, in the order they stand; rows that stand together are cut, not copied."""
-    ts = _int64(_whole(table["ts"]).view(pa.int64()))
+    ts = int64s(table["ts"])
     span = _HOUR_US if "hour" in cols else _DAY_US
     labels = [ts // span] if {"date", "hour"} & set(cols) and ts.min() // span != ts.max() // span else []
-    names = [_whole(table[col].unify_dictionaries()) for col in ("exchange", "symbol") if col in cols]
-    labels += [_int64(name.indices.cast(pa.int64())) for name in names if len(name.dictionary) > 1]
+    names = [in_one_piece(table[col].unify_dictionaries()) for col in ("exchange", "symbol") if col in cols]
+    labels += [int64s(name.indices) for name in names if len(name.dictionary) > 1]
     for rows in _alike(labels, len(ts)):
         begin, end = int(rows[0]), int(rows[-1]) + 1
         is_run = end - begin == len(rows)
@@ -203,15 +203,6 @@ def _alike(labels: Sequence[I64], rows: int) -> list[I64]:
     for label in labels:
         changed |= np.diff(label[order]) != 0
     return np.split(order, np.flatnonzero(changed) + 1)
-
-
-def _whole(column: pa.ChunkedArray) -> pa.Array:
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-
-
-def _int64(column: pa.Array) -> I64:
-    """Return the values without a copy; `to_numpy` would import pandas wherever it is installed."""
-    return np.from_dlpack(column).astype(np.int64, copy=False)
 
 
 def _sortable(column: pa.ChunkedArray) -> pa.ChunkedArray:

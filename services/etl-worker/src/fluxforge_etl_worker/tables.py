@@ -1,4 +1,4 @@
-"""Tables: columns of every kind as Arrow arrays. Pure.
+"""Tables: columns of every kind as Arrow arrays, and back. Pure.
 
 Arrays are built from buffers: `pyarrow.array` would import pandas wherever it is installed, which takes longer than
 writing a small segment.
@@ -9,6 +9,7 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from fluxforge_etl_worker.columns import ABSENT_MS, F64, I64, Bools, Instrument, Keys, Objects
@@ -107,3 +108,17 @@ def _text(sizes: Sequence[int] | I64, body: bytes, known: Bools | None = None) -
 
 def _validity(known: Bools | None) -> pa.Buffer | None:
     return None if known is None or known.all() else pa.py_buffer(np.packbits(known, bitorder="little"))
+
+
+def in_one_piece(column: pa.ChunkedArray) -> pa.Array:
+    """Return a column in one piece."""
+    one = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    return one.chunk(0) if isinstance(one, pa.ChunkedArray) else one
+
+
+def int64s(column: pa.Array | pa.ChunkedArray, absent: int = 0) -> I64:
+    """Return the values of a column of whole numbers or times; `to_numpy` would import pandas, see above."""
+    array = (in_one_piece(column) if isinstance(column, pa.ChunkedArray) else column).cast(pa.int64())
+    if array.null_count:
+        array = pc.fill_null(array, absent)
+    return np.from_dlpack(array).astype(np.int64, copy=False)

@@ -12,14 +12,10 @@ from typing import Any, Final, NamedTuple
 
 import polars as pl
 
-from fluxforge.domain.control import SOUND_EVENTS, UNSOUND_EVENTS, Event
+from fluxforge.domain.control import CRASH, HOLE_WORDS, LOST, SOUND_WORDS, Event
 
 ANY: Final = "*"
 """Channel and symbol of what `coverage` says of a whole lane."""
-CRASH: Final = "crash"
-LOST: Final = "lost"
-HOLE_EVENTS: Final = frozenset({*(event.value for event in UNSOUND_EVENTS), CRASH, LOST})
-SOUND: Final = frozenset(event.value for event in SOUND_EVENTS)
 _OF_THE_ETL: Final = frozenset({CRASH, LOST})
 _FEED: Final = ("source", "exchange", "channel", "symbol")
 
@@ -86,7 +82,7 @@ class Told:
         starts = sorted((word.from_ns, word.boot) for word in words if word.event == Event.STARTED)
         sound: dict[str, list[int]] = {}
         for word in words:
-            if word.event in SOUND:
+            if word.event in SOUND_WORDS:
                 sound.setdefault(word.boot, []).append(word.from_ns if word.to_ns is None else word.to_ns)
         every = sorted(at for those in sound.values() for at in those)
         found = []
@@ -147,7 +143,7 @@ def _rows(coverage: pl.LazyFrame) -> Iterator[tuple[Any, ...]]:
     """Yield the columns of a feed and of a word; what is repeated of an open hole is one."""
     return (
         coverage.with_columns(pl.col("exchange", "symbol").cast(pl.String))
-        .filter(pl.col("event").is_in(sorted(HOLE_EVENTS | SOUND)), pl.col("channel") != "control")
+        .filter(pl.col("event").is_in(sorted(HOLE_WORDS | SOUND_WORDS)), pl.col("channel") != "control")
         .with_columns(hole=pl.coalesce("hole", pl.format("{} {} {}", "boot", "event", "seq")))
         .group_by(*_FEED, "boot", "hole", "event")
         .agg(pl.col("from_ns").min(), pl.col("to_ns").max())
@@ -171,7 +167,7 @@ def _folded(words: Iterable[Word]) -> Iterator[tuple[str, Hole]]:
     for word in words:
         alike.setdefault((word.hole, word.event in _OF_THE_ETL), []).append(word)
     for (name, _), those in alike.items():
-        opening = [word for word in those if word.event in HOLE_EVENTS]
+        opening = [word for word in those if word.event in HOLE_WORDS]
         ends = [word.to_ns for word in those if word.to_ns is not None]
         first = min(opening or those, key=lambda word: word.from_ns)
         if opening:

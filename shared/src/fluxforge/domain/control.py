@@ -47,6 +47,14 @@ UNSOUND_EVENTS = frozenset(
 
 SOUND_EVENTS = frozenset({Event.RESYNCED, Event.RECOVERED})
 
+CRASH: Final = "crash"
+LOST: Final = "lost"
+"""What the ETL finds out: a collector that ended without saying so, messages that were gone before they were sealed."""
+
+HOLE_WORDS: Final = frozenset({*(event.value for event in UNSOUND_EVENTS), CRASH, LOST})
+SOUND_WORDS: Final = frozenset(event.value for event in SOUND_EVENTS)
+"""The events of `coverage` that open a hole, and those that close one."""
+
 
 @dataclass(frozen=True, slots=True)
 class FeedKey:

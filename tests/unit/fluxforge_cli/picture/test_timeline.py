@@ -5,8 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from fluxforge.dataset.holes import CRASH, LOST
-from fluxforge.domain.control import UNSOUND_EVENTS
+from fluxforge.domain.control import CRASH, LOST, UNSOUND_EVENTS
 from fluxforge_cli.account.coverage.feeds import FeedCoverage, Piece
 from fluxforge_cli.picture.drawing import Box
 from fluxforge_cli.picture.timeline import timeline

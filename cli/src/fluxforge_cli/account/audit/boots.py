@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 
-from fluxforge.domain.control import Event
+from fluxforge.domain.control import CRASH, Event
 from fluxforge_cli.account.audit.books import LaneBooks, Said
-from fluxforge_etl_worker.coverage import CRASH
 
 
 class End(StrEnum):

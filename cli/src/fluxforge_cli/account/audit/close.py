@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from fluxforge.domain.control import LOST
 from fluxforge.domain.lane import Lane
 from fluxforge.domain.record import FILE_BOOT
 from fluxforge_cli.account.audit.books import Books, LaneBooks
@@ -12,7 +13,6 @@ from fluxforge_cli.account.audit.findings import FeedId, Finding, Kind, in_order
 from fluxforge_cli.account.audit.processed import SegmentAccount, processed
 from fluxforge_cli.account.audit.ranges import Ranges, size
 from fluxforge_cli.account.audit.seqs import FeedAccount, accounts, adopted_boots, names_of
-from fluxforge_etl_worker.coverage import LOST
 
 
 @dataclass(slots=True)

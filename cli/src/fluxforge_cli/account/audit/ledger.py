@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from fluxforge.domain.control import SOUND_EVENTS, UNSOUND_EVENTS
+from fluxforge.domain.control import CRASH, LOST, SOUND_EVENTS, UNSOUND_EVENTS
 from fluxforge.domain.lane import Lane, Leg, shard_of
 from fluxforge.runtime.settings import Settings
 from fluxforge_cli.account.audit.close import Audit, home
@@ -16,7 +16,6 @@ from fluxforge_cli.account.audit.sent import Comparison, FeedHole, StoredTrade
 from fluxforge_cli.account.ledger import FeedName, times_sent
 from fluxforge_cli.datasets import open_datasets
 from fluxforge_cli.stores import processed_files
-from fluxforge_etl_worker.coverage import CRASH, LOST
 
 if TYPE_CHECKING:
     import duckdb

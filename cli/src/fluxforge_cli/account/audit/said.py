@@ -3,14 +3,14 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from fluxforge.domain.control import Control, Event
+from fluxforge.domain.control import CRASH, Control, Event
 from fluxforge.domain.errors import RecordError
 from fluxforge.domain.record import CONTROL_CHANNEL, Envelope, read_data, read_envelope
 from fluxforge_cli.account.audit.books import Said
 from fluxforge_cli.account.audit.findings import FeedId
 from fluxforge_cli.account.audit.ranges import NONE, Ranges
 from fluxforge_etl_worker.columns import ControlRow
-from fluxforge_etl_worker.coverage import CRASH, control_rows
+from fluxforge_etl_worker.coverage import control_rows
 
 WHOLE_LANE: Final = "*"
 COVERAGE_COLUMNS: Final = ("channel", "symbol", "hole", "event", "boot", "seq", "from_ns", "to_ns")

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 from typing import Final, NamedTuple
 
-from fluxforge.dataset.holes import CRASH, LOST, FeedName, Hole, Told
-from fluxforge.domain.control import Event
+from fluxforge.dataset.holes import FeedName, Hole, Told
+from fluxforge.domain.control import CRASH, LOST, Event
 from fluxforge.domain.lane import DATASET_SUFFIXES, Leg
 
 _RANKS: Final = {

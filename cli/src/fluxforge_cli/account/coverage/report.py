@@ -9,8 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from fluxforge.dataset.holes import CRASH, LOST
-from fluxforge.domain.control import Event
+from fluxforge.domain.control import CRASH, LOST, Event
 from fluxforge_cli.account.coverage.feeds import FeedCoverage
 
 _NS: Final = 1_000_000_000

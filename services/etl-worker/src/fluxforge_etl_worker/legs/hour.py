@@ -22,14 +22,14 @@ from fluxforge_etl_worker.coverage import CoverageRow, coverage_table
 from fluxforge_etl_worker.history import History, PastTrades
 from fluxforge_etl_worker.legs.arrivals import FeedLeads, leads, matched
 from fluxforge_etl_worker.legs.leg_files import LegFiles
-from fluxforge_etl_worker.legs.rows import RANKS, arrivals, book_columns, int64s, joined, trade_columns
+from fluxforge_etl_worker.legs.rows import RANKS, arrivals, book_columns, joined, trade_columns
 from fluxforge_etl_worker.legs.states import Timeline, controls, hole_rows, leg_timeline, merged_timeline
 from fluxforge_etl_worker.parts import PartFile, PartWriter, in_order
 from fluxforge_etl_worker.pipeline import part_writer
 from fluxforge_etl_worker.resent import SeenTrades
 from fluxforge_etl_worker.settings import EtlOptions
 from fluxforge_etl_worker.stretch import LaneWork, Settled, Stretch, grown
-from fluxforge_etl_worker.tables import flags, numbers
+from fluxforge_etl_worker.tables import flags, int64s, numbers
 
 HOUR_NS: Final = 3_600_000_000_000
 _STRETCH_NS: Final = 300_000_000_000

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fluxforge.domain.control import FeedKey
+from fluxforge.domain.control import HOLE_WORDS, SOUND_WORDS, FeedKey
 from fluxforge.domain.partition import Dataset
 from fluxforge.ports.store import Store
 from fluxforge.runtime.stored_file import StoredFile
@@ -29,16 +29,15 @@ from fluxforge_etl_worker.columns import (
 from fluxforge_etl_worker.coverage import CoverageRow
 from fluxforge_etl_worker.generic import conformed
 from fluxforge_etl_worker.legs.arrivals import Arrivals, Identity
-from fluxforge_etl_worker.legs.states import CLOSING, OPENING
 from fluxforge_etl_worker.parts import in_order
 from fluxforge_etl_worker.schemas import KEYS, has_fixed_schema
-from fluxforge_etl_worker.tables import constant, numbers
+from fluxforge_etl_worker.tables import constant, in_one_piece, int64s, numbers
 
 _NS_PER_US: Final = 1_000
 _NOT_SAID: Final = frozenset({*(field.name for field in KEYS), "idx"})
 """Columns that tell how a row was captured, not what the venue said."""
 _ID_COLUMNS: Final = ("symbol", "capture_ns", "trade_id")
-_HOLE_WORDS: Final = pa.array(sorted(OPENING | CLOSING), pa.string())
+_WORDS: Final = pa.array(sorted(HOLE_WORDS | SOUND_WORDS), pa.string())
 RANKS: Final = 3
 """Ranks of trades within an hour: as they happened, sent again, fetched later."""
 
@@ -68,7 +67,7 @@ def read_coverage(store: Store, key: str, exchange: str) -> list[CoverageRow]:
     table = pq.ParquetFile(pa.PythonFile(StoredFile(store, key), mode="r")).read()
     is_told = pc.and_(
         pc.equal(table["exchange"].cast(pa.string()), exchange),
-        pc.is_in(table["event"].cast(pa.string()), value_set=_HOLE_WORDS),
+        pc.is_in(table["event"].cast(pa.string()), value_set=_WORDS),
     )
     found = []
     for row in table.filter(is_told).to_pylist():
@@ -190,25 +189,14 @@ def _keys(table: pa.Table) -> Keys:
 
 
 def _ragged(column: pa.ChunkedArray) -> tuple[F64, I64]:
-    whole = _whole(column)
+    whole = in_one_piece(column)
     offsets = np.from_dlpack(whole.offsets).astype(np.int64)
     values = np.from_dlpack(whole.values).astype(np.float64, copy=False)
     return values[offsets[0] : offsets[-1]], offsets - offsets[0]
 
 
-def int64s(column: pa.ChunkedArray, absent: int = 0) -> I64:
-    """Return the values of a column of whole numbers."""
-    return np.from_dlpack(_whole(pc.fill_null(column.cast(pa.int64()), absent))).astype(np.int64, copy=False)
-
-
 def _floats(table: pa.Table, name: str) -> F64:
-    return np.from_dlpack(_whole(pc.fill_null(table[name], float("nan")))).astype(np.float64, copy=False)
-
-
-def _whole(column: pa.ChunkedArray) -> pa.Array:
-    """Return a column in one piece; `to_numpy` would import pandas wherever it is installed."""
-    whole = column.combine_chunks()
-    return whole.chunk(0) if isinstance(whole, pa.ChunkedArray) else whole
+    return np.from_dlpack(in_one_piece(pc.fill_null(table[name], float("nan")))).astype(np.float64, copy=False)
 
 
 def _texts(table: pa.Table, name: str) -> Objects:

@@ -10,15 +10,13 @@ from typing import Final
 
 import numpy as np
 
-from fluxforge.domain.control import SOUND_EVENTS, UNSOUND_EVENTS, Control, Event, FeedKey
+from fluxforge.domain.control import CRASH, HOLE_WORDS, LOST, SOUND_WORDS, Control, Event, FeedKey
 from fluxforge_etl_worker.columns import I64, Bools, ControlRow
-from fluxforge_etl_worker.coverage import CRASH, ETL, LOST, CoverageRow
+from fluxforge_etl_worker.coverage import ETL, CoverageRow
 from fluxforge_etl_worker.history import CONTROL_REACH_NS
 from fluxforge_etl_worker.soundness import BookState
 
 _BOOKS: Final = "orderbook"
-OPENING: Final = frozenset({*(event.value for event in UNSOUND_EVENTS), CRASH, LOST})
-CLOSING: Final = frozenset(event.value for event in SOUND_EVENTS)
 _BEST_FIRST: Final = (BookState.SYNCED, BookState.STALE, BookState.SUSPECT)
 
 
@@ -78,10 +76,10 @@ def leg_timeline(rows: Iterable[CoverageRow], *, has_records: bool) -> Timeline:
 
 def _told(rows: Iterable[CoverageRow]) -> Iterator[tuple[int, bool, CoverageRow]]:
     """Yield when a row opens or closes (true) a hole. A lost stretch ends by itself where no row speaks after it."""
-    listed = [row for row in rows if row.event in OPENING | CLOSING]
-    times = sorted(row.from_ns if row.event in OPENING else _end(row) for row in listed)
+    listed = [row for row in rows if row.event in HOLE_WORDS | SOUND_WORDS]
+    times = sorted(row.from_ns if row.event in HOLE_WORDS else _end(row) for row in listed)
     for row in listed:
-        if row.event in CLOSING:
+        if row.event in SOUND_WORDS:
             yield _end(row), True, row
             continue
         yield row.from_ns, False, row
@@ -155,7 +153,7 @@ def hole_rows(
 def _hole_row(feed: FeedKey, change: Change, hole: str | None, from_ns: int) -> CoverageRow:
     is_end = change.state is BookState.SYNCED
     event = change.row.event
-    if event not in (CLOSING if is_end else OPENING):
+    if event not in (SOUND_WORDS if is_end else HOLE_WORDS):
         event = (_closing(feed) if is_end else _opening(change.state)).value
     return replace(
         change.row,

@@ -6,8 +6,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluxforge.dataset.holes import CRASH, LOST, Hole, joined
-from fluxforge.domain.control import UNSOUND_EVENTS
+from fluxforge.dataset.holes import Hole, joined
+from fluxforge.domain.control import CRASH, LOST, UNSOUND_EVENTS
 from fluxforge_cli.account.coverage.feeds import FeedCoverage, Seen, accounts, pieces
 from tests.unit.fluxforge_cli.account.coverage.stories import BOOK, TRADES, S, only, seen, told, word
 
