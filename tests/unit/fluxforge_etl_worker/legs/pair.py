@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fluxforge.adapters.memory.clock import ManualClock
-from fluxforge.adapters.memory.store import MemoryStore
 from fluxforge.domain.lane import Lane
 from fluxforge.ports.store import Store
 from fluxforge_etl_worker.legs.hour import HOUR_NS
@@ -87,7 +86,7 @@ def merger(store: Store, options: EtlOptions = OPTIONS, now: int = LATER, **more
     )
 
 
-def rows(store: MemoryStore, source: str, dataset: str) -> Rows:
+def rows(store: Store, source: str, dataset: str) -> Rows:
     """Return all rows of a dataset of a source, in order."""
     keys = sorted(store.keys(f"processed/{source}/{dataset}"))
     tables = [pq.ParquetFile(pa.BufferReader(store.read(key))).read() for key in keys]
