@@ -12,7 +12,7 @@ from fluxforge.domain.control import Control, Event, FeedKey
 from fluxforge.domain.partition import Dataset
 from fluxforge_etl_worker.legs.merge import HourOutcome, Merger
 from fluxforge_etl_worker.work import Worker
-from tests.unit.fluxforge_etl_worker.legs.pair import AT_ONCE, END, LEG_B, Rows, rows
+from tests.unit.fluxforge_etl_worker.legs.pair import AT_ONCE, END, HOUR, LEG_B, Rows, rows
 from tests.unit.fluxforge_etl_worker.samples import MS, OPTIONS, Recording, S, sealed, stored, trade
 
 BOOK = FeedKey("orderbook", "BTC-USDT")
@@ -274,3 +274,15 @@ def test_what_was_kept_of_a_trade_in_its_hour_stands_when_a_better_row_comes_in_
     a.trades(END - 5 * MS, one, snapshot=True)
     b.trades(END + 5 * MS, one)
     assert [(row["trade_id"], row["resent"]) for row in two_hours(legs, MemoryStore())] == [("1", True)]
+
+
+def test_before_the_first_hour_nothing_was_kept(legs: Legs) -> None:
+    a, b = legs
+    one = trade("1", "buy", 100.0, 1.0, HOUR)
+    a.trades(HOUR - 5 * MS, one, snapshot=True)
+    b.trades(HOUR + 5 * MS, one)
+    for leg in legs:
+        leg.lines.sort(key=lambda line: orjson.loads(line)["capture_ns"])
+    store = MemoryStore()
+    merged(legs, store)
+    assert [(row["trade_id"], row["resent"]) for row in rows(store, "ccxt.merged", "trades")] == [("1", False)]

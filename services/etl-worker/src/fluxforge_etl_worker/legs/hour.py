@@ -171,8 +171,9 @@ class _HourWork:
             kept = self._unknown(feed.symbol, table)
             table, side = table.filter(flags(kept)).combine_chunks(), side[kept]
         rows = arrivals(dataset, table, side)
-        hours = (rows.capture_ns - 1) // HOUR_NS
-        rows = replace(rows, rank=rows.rank + RANKS * hours)  # what was kept of an update in its hour stands
+        # What was kept of an update in its hour stands; before the first one nothing was.
+        hours = np.maximum((rows.capture_ns - 1) // HOUR_NS, self._hour.first_ns // HOUR_NS)
+        rows = replace(rows, rank=rows.rank + RANKS * hours)
         found = matched(rows, are_states=feed.channel == _BOOKS)
         in_hour = rows.capture_ns > self._hour.after_ns
         self._leads.append(leads(feed.channel, feed.symbol, rows, found, found.won & in_hour))
