@@ -52,6 +52,16 @@ class World:
         for name in hashes:
             self.client.future(name)
 
+    def hear_sent(self) -> list[Any]:
+        """Return what is sent from now on, which goes nowhere."""
+        sent: list[Any] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        self.client.send = send
+        return sent
+
     def frame(self, text: str) -> None:
         self.client.handle_message(SimpleNamespace(type=WSMsgType.TEXT, data=text))
 
@@ -232,12 +242,7 @@ async def test_a_hash_that_brings_all_markets_makes_a_record_of_each_that_was_as
 
 
 async def test_what_is_let_go_makes_no_records_and_is_ended_on_its_connection(world: World) -> None:
-    sent: list[Any] = []
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    world.client.send = send
+    sent = world.hear_sent()
     world.tap.opened(world.client)
     scope = world.scope(BOOK, ETH)
     hashes = ["book:BTC/USDT", "book:ETH/USDT"]
@@ -265,3 +270,35 @@ async def test_what_was_let_go_and_still_comes_is_taken_back_without_being_asked
     world.tap.reclaim(scope, "ETH/USDT", world.desk.writer.feed(ETH), released["ETH/USDT"])
     world.update("book:ETH/USDT")
     assert [line.symbol for line in world.records()] == ["ETH-USDT"]
+
+
+WHOLE = {"op": "subscribe", "args": [{"channel": "liquidation-orders", "instType": "SWAP"}], "id": 1}
+
+
+async def test_a_subscription_of_a_whole_channel_is_not_ended_while_one_of_its_markets_is_wanted(world: World) -> None:
+    sent = world.hear_sent()
+    scope = world.scope(BOOK, ETH)
+    hashes = ["book:BTC/USDT", "book:ETH/USDT"]
+    world.tap.learn(scope, hashes, hashes, WHOLE)
+    world.tap.carry(scope, world.client)
+    world.client.subscriptions.update(dict.fromkeys(hashes, True))
+    assert not await world.tap.unsubscribe(scope, ["ETH/USDT"])
+    assert not await world.tap.end(scope, world.tap.release(scope, ["ETH/USDT"]))
+    assert sent == []
+    assert list(world.client.subscriptions) == hashes
+    assert await world.tap.end(scope, world.tap.release(scope, ["BTC/USDT"]))
+    assert [message["op"] for message in sent] == ["unsubscribe"]
+
+
+async def test_a_subscription_that_another_watch_call_stands_on_is_not_ended_before_that_one(world: World) -> None:
+    sent = world.hear_sent()
+    scopes = [world.scope(BOOK), world.scope(ETH)]
+    for number, scope in enumerate(scopes, 1):
+        (market,) = scope.feeds
+        world.tap.learn(scope, [f"book:{market}"], [f"book:{market}"], {**WHOLE, "id": number})
+        world.tap.carry(scope, world.client)
+    first, second = scopes
+    assert not await world.tap.end(first, world.tap.release(first, ["BTC/USDT"]))
+    assert sent == []
+    assert await world.tap.end(second, world.tap.release(second, ["ETH/USDT"]))
+    assert [message["op"] for message in sent] == ["unsubscribe"]

@@ -26,6 +26,8 @@ def without(message: Any, others: Collection[str]) -> Any:
 def unsubscribing(message: Any, others: Collection[str], request: int) -> dict[str, Any] | None:
     """Return the message that ends a subscription but for the part that is of others; None where none can be made.
 
+    So it is where the message has no part that is theirs alone: it asks for a whole channel, and so would its end.
+
     Args:
         message: What was sent to subscribe.
         others: What the venue calls the markets in it that are to stay.
@@ -36,16 +38,41 @@ def unsubscribing(message: Any, others: Collection[str], request: int) -> dict[s
     verb = next((key for key, value in message.items() if isinstance(value, str) and value in _VERBS), None)
     if verb is None:
         return None
+    rest = without(message, others)
+    if others and rest == message:
+        return None
     numbers = {key: type(value)(request) for key, value in message.items() if key in _IDS}
-    return {**without(message, others), verb: _VERBS[message[verb]], **numbers}
+    return {**rest, verb: _VERBS[message[verb]], **numbers}
+
+
+def is_same(one: Any, other: Any) -> bool:
+    """Return whether two messages ask for the same; what they are numbered or stamped with does not count."""
+    return bool(_unnumbered(one) == _unnumbered(other))
+
+
+def _unnumbered(message: Any) -> Any:
+    if not isinstance(message, Mapping):
+        return message
+    return {key: value for key, value in message.items() if key not in _IDS and not isinstance(value, int | float)}
 
 
 def _less(value: Any, others: Collection[str]) -> Any:
     if isinstance(value, Mapping):
         return {key: _less(part, others) for key, part in value.items()}
     if isinstance(value, list):
-        return [part for part in value if _words(part).isdisjoint(others)]
-    return value
+        return [_less(part, others) for part in value if _words(part).isdisjoint(others)]
+    return _less_text(value, others) if isinstance(value, str) else value
+
+
+def _less_text(text: str, others: Collection[str]) -> str:
+    """Return what is left of names joined by commas, behind a topic or not: `A,B`, `/market/match:A,B`."""
+    first, *more = text.split(",")
+    if not more:
+        return text
+    topic, mark, name = ("", "", first) if first.lower() in others else first.rpartition(":")
+    names = [name, *more]
+    left = [name for name in names if name.lower() not in others]
+    return f"{topic}{mark}{','.join(left)}" if left else text
 
 
 def _words(part: Any) -> set[str]:

@@ -8,7 +8,7 @@ import ccxt
 from ccxt.async_support.base.ws.future import Future
 
 from fluxforge_collector.ccxt_source.connection import Claim, Connection, Released, Scope
-from fluxforge_collector.ccxt_source.messages import unsubscribing, without
+from fluxforge_collector.ccxt_source.messages import is_same, unsubscribing, without
 from fluxforge_collector.ccxt_source.sequences import Names
 from fluxforge_collector.ccxt_source.unify import encoder
 from fluxforge_collector.lane_feed import LaneFeed
@@ -92,23 +92,33 @@ class WatchCalls:
                     connection.client.rejections.pop(name, None)
 
     async def unsubscribe(self, scope: Scope, markets: Collection[str]) -> bool:
-        """Have the venue end the subscriptions of these markets, as far as what began them shows how.
+        """Have the venue end the subscriptions of these markets, if what began them shows how, and nobody else's.
 
-        Return whether that was so of all of them.
+        Return whether that was so of all of them; if not, nothing was sent.
         """
-        ends = True
-        for of, message in scope.messages:
-            if of.isdisjoint(markets):
-                continue
-            others = {name for market in of.difference(markets) for name in self._names(market)}
-            ending = unsubscribing(message, others, next(self._requests))
-            ends = ends and ending is not None
-            for connection in list(scope.connections) if ending else ():
+        endings = [
+            self._ending(scope, of, message, markets) for of, message in scope.messages if not of.isdisjoint(markets)
+        ]
+        if not scope.messages or None in endings:
+            return False
+        for connection in list(scope.connections):
+            for ending in endings:
                 try:
                     await connection.client.send(ending)
                 except ConnectionError as error:
                     connection.client.on_error(ccxt.NetworkError(str(error)))  # all that it carries is asked for anew
-        return ends and bool(scope.messages)
+        return True
+
+    def _ending(
+        self, scope: Scope, of: frozenset[str], message: Any, markets: Collection[str]
+    ) -> dict[str, Any] | None:
+        others = {name for market in of.difference(markets) for name in self._names(market)}
+        request = next(self._requests)
+        ending = unsubscribing(message, others, request) if others else None
+        is_whole = of.isdisjoint(scope.feeds.keys() - set(markets))
+        if ending is None and is_whole and not _is_shared(scope, message):
+            ending = unsubscribing(message, (), request)
+        return ending
 
     def missing(self, scope: Scope, client: Any, subscribe_hashes: list[str], *sent: Any) -> tuple[Any, ...]:
         """Return what subscribes several markets, less those that a connection has already."""
@@ -184,3 +194,9 @@ class WatchCalls:
             for connection in scope.connections
             for name in scope.subscribe_hashes
         )
+
+
+def _is_shared(scope: Scope, message: Any) -> bool:
+    """Return whether a connection carries another watch call of the very same subscription."""
+    beside = {other for connection in scope.connections for other in connection.scopes if other is not scope}
+    return any(is_same(message, sent) for other in beside if other.feeds for _, sent in other.messages)
