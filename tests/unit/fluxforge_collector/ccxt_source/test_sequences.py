@@ -145,26 +145,57 @@ async def test_a_lost_connection_holds_nothing_any_more(world: World) -> None:
     assert world.feed(BTC).unsound
 
 
-async def test_a_book_fetched_for_the_connection_makes_it_whole() -> None:
-    feed = Feed("ccxt", "binance", "orderbook", "BTC/USDT")
-    desk = Desk(feeds=(feed,))
-    kind = type("binance", (TapMixin, ccxt.pro.binance), {"handle_message": lambda *_: None})
-    exchange = kind({"enableRateLimit": False})
-    exchange.tap = tap = Tap(desk.writer, 5, names=lambda _: ("BTCUSDT",), detector=lambda: detector_of("binance"))
-    client = exchange.client(URL)
-    tap.carry(Scope({"BTC/USDT": desk.writer.feed(feed)}), client)
-    tap.opened(client)
+class Binance:
+    """Books of one venue id, `BTCUSDT`, each on a connection of its own."""
 
-    def update(first: int, last: int) -> None:
+    def __init__(self, *markets: str) -> None:
+        feeds = {market: Feed("ccxt", "binance", "orderbook", market) for market in markets}
+        self.desk = Desk(feeds=tuple(feeds.values()))
+        kind = type("binance", (TapMixin, ccxt.pro.binance), {"handle_message": lambda *_: None})
+        self.exchange = kind({"enableRateLimit": False})
+        self.tap = self.exchange.tap = Tap(
+            self.desk.writer, 5, names=lambda _: ("BTCUSDT",), detector=lambda: detector_of("binance")
+        )
+        self.feeds = {market: self.desk.writer.feed(feed) for market, feed in feeds.items()}
+        self.clients = {market: self.exchange.client(f"{URL}/{market}") for market in markets}
+        for market, client in self.clients.items():
+            self.tap.carry(Scope({market: self.feeds[market]}), client)
+            self.tap.opened(client)
+
+    def update(self, market: str, first: int, last: int, *, previous: int | None = None) -> None:
         body = {"e": "depthUpdate", "s": "BTCUSDT", "U": first, "u": last}
-        client.handle_message(SimpleNamespace(type=WSMsgType.TEXT, data=orjson.dumps(body).decode()))
+        body |= {} if previous is None else {"pu": previous}
+        self.clients[market].handle_message(SimpleNamespace(type=WSMsgType.TEXT, data=orjson.dumps(body).decode()))
 
-    tap.fetched("BTC/USDT", '{"lastUpdateId": 5}')
-    update(6, 8)
-    update(12, 13)
-    assert desk.writer.feed(feed).held
-    tap.fetched("BTC/USDT", '{"lastUpdateId": 14}')
-    assert not desk.writer.feed(feed).held
-    (gap,) = [control for control in desk.controls if control.event is Event.GAP]
+    def gaps(self) -> list[Control]:
+        return [control for control in self.desk.controls if control.event is Event.GAP]
+
+
+async def test_a_book_fetched_for_the_connection_makes_it_whole() -> None:
+    venue = Binance("BTC/USDT")
+    venue.tap.fetched("BTC/USDT", '{"lastUpdateId": 5}')
+    venue.update("BTC/USDT", 6, 8)
+    venue.update("BTC/USDT", 12, 13)
+    assert venue.feeds["BTC/USDT"].held
+    venue.tap.fetched("BTC/USDT", '{"lastUpdateId": 14}')
+    assert not venue.feeds["BTC/USDT"].held
+    (gap,) = venue.gaps()
     assert (gap.count, gap.detail) == (3, {"expected": 9, "got": 12})
-    await exchange.close()
+    await venue.exchange.close()
+
+
+async def test_a_book_fetched_for_a_swap_is_not_its_spot_markets_of_the_same_id() -> None:
+    venue = Binance("BTC/USDT", "BTC/USDT:USDT")
+    venue.tap.fetched("BTC/USDT", '{"lastUpdateId": 100}')
+    venue.update("BTC/USDT", 99, 110)
+    venue.tap.fetched("BTC/USDT:USDT", '{"lastUpdateId": 9000}')
+    venue.update("BTC/USDT:USDT", 8990, 9005, previous=8989)
+    venue.update("BTC/USDT", 111, 120)
+    assert venue.gaps() == []
+    venue.update("BTC/USDT", 150, 160)
+    (gap,) = venue.gaps()
+    assert (gap.scope, gap.count) == (venue.feeds["BTC/USDT"].key, 29)
+    venue.tap.fetched("BTC/USDT", '{"lastUpdateId": 170}')
+    venue.update("BTC/USDT:USDT", 9006, 9300, previous=9005)
+    assert len(venue.gaps()) == 1
+    await venue.exchange.close()

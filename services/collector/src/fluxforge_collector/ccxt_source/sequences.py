@@ -62,7 +62,8 @@ class Sequences:
     def take_rest(self, market: str, reply: str) -> None:
         """Likewise of a book fetched by REST, if it is one of the connection's."""
         name = self._names(market)[0]
-        if (BOOK, name) in self._feeds:
+        feed = self._feeds.get((BOOK, name))
+        if feed is not None and feed.market == market:  # a swap may bear the id of its spot market
             for finding in self._detector.take_rest(name, reply):
                 self._follow(finding)
 
