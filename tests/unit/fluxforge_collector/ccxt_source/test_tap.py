@@ -207,6 +207,18 @@ async def test_a_lost_connection_is_a_hole_of_the_feeds_it_carried(world: World)
     assert not scope.answered
 
 
+async def test_what_is_still_handed_out_of_a_lost_connection_does_not_end_its_hole(world: World) -> None:
+    world.tap.opened(world.client)
+    world.watch(world.scope(BOOK), ["book:BTC"])
+    world.update("book:BTC")
+    world.tap.lost(world.client, "given up")
+    world.update("book:BTC")
+    book = {"symbol": "x", "bids": [[1.0, 1.0]], "asks": [[2.0, 1.0]], "timestamp": 5}
+    world.client.resolve(book, "book:BTC")  # as of a book that was being fetched meanwhile
+    assert len(world.records()) == 1
+    assert world.desk.writer.feed(BOOK).unsound
+
+
 async def test_connections_closed_on_purpose_or_never_opened_are_no_event(world: World) -> None:
     world.tap.lost(world.client, "could not be dialled")
     assert world.desk.controls == []

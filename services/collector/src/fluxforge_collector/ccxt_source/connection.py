@@ -73,7 +73,7 @@ class Claim:
 class Connection:
     """One of ccxt's connections. `at_ns` and `frame` are of the frame being handled, 0 and None between frames."""
 
-    __slots__ = ("at_ns", "client", "feeds", "frame", "has_update", "number", "scopes", "sequences")
+    __slots__ = ("at_ns", "client", "feeds", "frame", "has_update", "is_lost", "number", "scopes", "sequences")
 
     def __init__(self, client: Any) -> None:
         self.client = client
@@ -81,6 +81,7 @@ class Connection:
         self.at_ns = 0
         self.frame: Any = None
         self.has_update = False
+        self.is_lost = False
         self.feeds: dict[LaneFeed, None] = {}
         self.scopes: set[Scope] = set()
         self.sequences: Sequences | None = None

@@ -108,6 +108,7 @@ class Tap(WatchCalls):
         connection = self._connections.pop(client, None)
         if connection is None:
             return
+        connection.is_lost = True
         for scope in connection.scopes:
             scope.connections.discard(connection)
             scope.answered = scope.answered and bool(scope.connections)
@@ -128,6 +129,8 @@ class Tap(WatchCalls):
         sequences = connection.sequences
 
         def tapped(message: Any) -> None:
+            if connection.is_lost:
+                return  # its hole is told; what ccxt had read before and hands out now must not end it
             connection.at_ns = now()
             connection.frame = message.data
             connection.has_update = False
@@ -155,7 +158,7 @@ class Tap(WatchCalls):
         sink = self._sink
 
         def tapped(result: Any, message_hash: str | None = None) -> Any:
-            held = claims.get(message_hash, ()) if message_hash is not None else ()
+            held = () if message_hash is None or connection.is_lost else claims.get(message_hash, ())
             is_awaited = not held
             for claim in held:
                 connection.has_update = True
