@@ -41,7 +41,10 @@ async def test_a_lost_exchange_is_a_hole_of_each_feed_until_it_is_back(rig: Rig,
     for line in lost:
         (feed,) = line.control.concerned()
         closing = closed[line.control.hole]
-        assert (closing.scope, closing.from_ns) == (feed, line.capture_ns)
+        assert (closing.scope, closing.from_ns) == (feed, line.control.from_ns)
+        records = by_feed(lines)[feed.channel, feed.symbol]
+        newest_ns = max(one.capture_ns for one in records if one.capture_ns < line.capture_ns)
+        assert newest_ns <= (closing.from_ns or 0) <= line.capture_ns
         assert closing.event == ("resynced" if feed.channel == "orderbook" else "recovered")
     for feed in by_feed(lines).values():
         assert [line.seq for line in feed] == list(range(1, len(feed) + 1))

@@ -21,7 +21,7 @@ from fluxforge_collector.ccxt_source.tap import (
     Tap,
 )
 from fluxforge_collector.ccxt_source.watch_calls import IndistinctHashesError
-from tests.unit.fluxforge_collector.made import BOOK, TRADES, Desk, Line
+from tests.unit.fluxforge_collector.made import BOOK, SECOND_NS, TRADES, Desk, Line
 
 URL = "ws://127.0.0.1:1/x"
 ETH = type(BOOK)("ccxt", "binance", "orderbook", "ETH/USDT")
@@ -205,6 +205,22 @@ async def test_a_lost_connection_is_a_hole_of_the_feeds_it_carried(world: World)
         (world.desk.writer.feed(BOOK).key, "closed with code 1006")
     ]
     assert not scope.answered
+
+
+@pytest.mark.parametrize(("end", "is_said"), [(WSMsgType.CLOSE, True), (WSMsgType.ERROR, False)])
+async def test_the_hole_of_a_lost_connection_begins_when_its_peer_was_last_heard(
+    world: World, end: WSMsgType, *, is_said: bool
+) -> None:
+    world.tap.opened(world.client)
+    world.watch(world.scope(BOOK), ["book:BTC"])
+    world.update("book:BTC")
+    world.desk.clock.advance(30 * SECOND_NS)
+    world.client.handle_message(SimpleNamespace(type=WSMsgType.PONG, data=b"", extra=None))
+    pong_ns = world.desk.clock.wall_ns()
+    world.desk.clock.advance(60 * SECOND_NS)
+    world.client.handle_message(SimpleNamespace(type=end, data=1006, extra=None))
+    (lost,) = [control for control in world.desk.controls if control.event is Event.DISCONNECTED]
+    assert lost.from_ns == (world.desk.clock.wall_ns() if is_said else pong_ns)
 
 
 async def test_what_is_still_handed_out_of_a_lost_connection_does_not_end_its_hole(world: World) -> None:

@@ -71,14 +71,29 @@ class Claim:
 
 
 class Connection:
-    """One of ccxt's connections. `at_ns` and `frame` are of the frame being handled, 0 and None between frames."""
+    """One of ccxt's connections. `at_ns` and `frame` are of the frame being handled, 0 and None between frames.
 
-    __slots__ = ("at_ns", "client", "feeds", "frame", "has_update", "is_lost", "number", "scopes", "sequences")
+    `heard_ns`: when its peer last said anything, a pong or that it stands included; ns UTC.
+    """
+
+    __slots__ = (
+        "at_ns",
+        "client",
+        "feeds",
+        "frame",
+        "has_update",
+        "heard_ns",
+        "is_lost",
+        "number",
+        "scopes",
+        "sequences",
+    )
 
     def __init__(self, client: Any) -> None:
         self.client = client
         self.number = 0
         self.at_ns = 0
+        self.heard_ns = 0
         self.frame: Any = None
         self.has_update = False
         self.is_lost = False

@@ -13,6 +13,7 @@ from contextvars import ContextVar
 from typing import Any, Final
 
 import ccxt
+from aiohttp import WSMsgType
 
 from fluxforge.domain.control import Event
 from fluxforge_collector.ccxt_source.connection import Connection, Scope
@@ -24,6 +25,10 @@ from fluxforge_collector.ccxt_source.wire_port import WirePort
 from fluxforge_collector.continuity.finding import Detector
 from fluxforge_collector.source import Sink
 
+_FROM_PEER: Final = frozenset(
+    {WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.PING, WSMsgType.PONG, WSMsgType.CLOSE, WSMsgType.CONTINUATION}
+)
+"""What tells that a connection still stands; everything else that is handed out is aiohttp's own word."""
 _FRAME_BYTES_KEPT: Final = 4096
 _REFUSED_WITHIN_NS: Final = 10_000_000_000
 """A refusal that names no market concerns those subscribed this recently; a silent market is not asked again for it."""
@@ -101,6 +106,7 @@ class Tap(WatchCalls):
             return
         self._opened += 1
         connection.number = self._opened
+        connection.heard_ns = self._sink.now()
         self._sink.note(Event.CONNECTED, list(connection.feeds), reason=client.url, conn=connection.number)
 
     def lost(self, client: Any, reason: str) -> None:
@@ -115,7 +121,13 @@ class Tap(WatchCalls):
         if connection.sequences:
             connection.sequences.end()
         if connection.number and not self.closing:
-            self._sink.note(Event.DISCONNECTED, list(connection.feeds), reason=reason, conn=connection.number)
+            self._sink.note(
+                Event.DISCONNECTED,
+                list(connection.feeds),
+                reason=reason,
+                conn=connection.number,
+                from_ns=max((connection.heard_ns, *(feed.last_ns for feed in connection.feeds))),
+            )
 
     def fetched(self, market: str, reply: str) -> None:
         """Hear a book that ccxt fetched by REST, to join the updates of a connection to it."""
@@ -132,6 +144,8 @@ class Tap(WatchCalls):
             if connection.is_lost:
                 return  # its hole is told; what ccxt had read before and hands out now must not end it
             connection.at_ns = now()
+            if message.type in _FROM_PEER:
+                connection.heard_ns = connection.at_ns
             connection.frame = message.data
             connection.has_update = False
             try:
