@@ -47,6 +47,8 @@ class World:
 
     @staticmethod
     def _handle(_exchange: Any, client: Any, message: Any) -> None:
+        if message["events"][0]["type"] == "unreadable":
+            raise KeyError("price")
         market = message["events"][0]["product_id"].replace("-", "/")
         if message["channel"] == "l2_data":
             book = {"symbol": market, "bids": [[1.0, 1.0]], "asks": [[2.0, 1.0]], "timestamp": 5}
@@ -136,6 +138,64 @@ async def test_a_book_that_does_not_become_whole_in_time_costs_the_connection(wo
     world.send("BTC/USD")
     (lost,) = world.controls(Event.DISCONNECTED)
     assert "did not become whole" in str(lost.reason)
+
+
+async def test_a_frame_that_ccxt_fails_on_breaks_what_it_brings_until_a_whole_book_comes(world: World) -> None:
+    waiting = world.client.futures["orderbook:BTC/USD"]
+    world.send("BTC/USD", "unreadable")
+    world.send("BTC/USD")
+    (gap,) = world.controls(Event.GAP)
+    assert (gap.scope, gap.reason) == (world.feed(BTC).key, "ccxt failed on a frame")
+    assert isinstance(waiting.exception(), RenewalError)
+    assert world.feed(BTC).unsound
+    assert not world.feed(ETH).unsound
+    world.send("BTC/USD", "snapshot")
+    assert not world.feed(BTC).unsound
+
+
+async def test_a_ticker_that_ccxt_fails_on_is_a_gap_until_the_next_one(world: World) -> None:
+    world.send("BTC/USD", "unreadable", "ticker")
+    (gap,) = world.controls(Event.GAP)
+    assert gap.scope == world.feed(TICKER).key
+    assert world.feed(TICKER).unsound
+    world.send("BTC/USD", channel="ticker")
+    assert not world.feed(TICKER).unsound
+
+
+async def test_a_book_that_ccxt_goes_on_failing_on_does_not_cost_its_neighbours_the_connection(world: World) -> None:
+    for _ in range(3):
+        world.send("BTC/USD", "unreadable")
+        world.desk.clock.advance(PATIENCE_NS + 1)
+        world.send("ETH/USD")
+    assert world.feed(BTC).unsound
+    assert not world.feed(ETH).unsound
+    assert not world.controls(Event.DISCONNECTED)
+
+
+async def test_frames_lost_again_and_again_are_all_counted_and_open_one_hole_of_what_is_silent(world: World) -> None:
+    for _ in range(4):
+        world.send("ETH/USD", lost=2)
+    assert [gap.count for gap in world.controls(Event.GAP)] == [2]
+    world.send("BTC/USD", "snapshot")
+    world.send("ETH/USD", "snapshot")
+    world.send("BTC/USD", channel="ticker")
+    assert sum(gap.count or 0 for gap in world.controls(Event.GAP)) == 8
+    assert not any(world.feed(feed).unsound for feed in (BTC, ETH, TICKER))
+
+
+async def test_gaps_of_a_broken_book_are_counted_and_open_no_hole_each() -> None:
+    venue = Binance("BTC/USDT")
+    venue.tap.fetched("BTC/USDT", '{"lastUpdateId": 5}')
+    venue.update("BTC/USDT", 6, 8)
+    for first in range(12, 52, 4):
+        venue.update("BTC/USDT", first, first)
+    assert [gap.count for gap in venue.gaps()] == [3]
+    venue.tap.fetched("BTC/USDT", '{"lastUpdateId": 60}')
+    assert [(gap.count, gap.detail) for gap in venue.gaps()] == [
+        (3, {"expected": 9, "got": 12}),
+        (27, {"expected": 45, "got": 48}),
+    ]
+    await venue.exchange.close()
 
 
 async def test_a_lost_connection_holds_nothing_any_more(world: World) -> None:

@@ -157,6 +157,8 @@ class Tap(WatchCalls):
                 handle(message)
             except Exception as error:  # noqa: BLE001 - whatever ccxt fails on must not end its receive loop
                 self._frame_failed(connection, error)
+                if sequences:
+                    sequences.failed()
             if not connection.has_update:
                 self._look_for_refusal(connection)
             if sequences:
