@@ -3,7 +3,7 @@
 A source knows its venue and nothing of blocks, the bus or the spool; the lane knows nothing of venues.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 from fluxforge.domain.control import Event
@@ -15,6 +15,11 @@ from fluxforge_collector.lane_feed import LaneFeed, Recovery
 
 class Sink(Protocol):
     """Where a source puts what it captured. No call waits."""
+
+    @property
+    def feeds(self) -> Collection[LaneFeed]:
+        """Those that the lane was opened with, or that were added, and not removed."""
+        ...
 
     def feed(self, feed: Feed) -> LaneFeed:
         """Return the lane's handle of a feed that the source announced."""

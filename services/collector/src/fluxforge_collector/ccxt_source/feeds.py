@@ -66,6 +66,10 @@ class Subscription:
         """Return it without the feeds of these markets."""
         return replace(self, feeds=tuple(feed for feed in self.feeds if feed.market not in markets))
 
+    def including(self, feed: Feed) -> "Subscription":
+        """Return it with another feed."""
+        return replace(self, feeds=(*self.feeds, feed))
+
     def brings(self, method: str) -> bool:
         """Return whether it is what a configured method became."""
         return self.method in {method, _FOR_SYMBOLS.get(method)}

@@ -78,9 +78,11 @@ class Pump:
         """Return whether a market that was let go comes all the same."""
         return self._subscription.brings(method) and bool(self._scope.connections) and market in self._untold
 
-    def take_back(self, market: str, feed: LaneFeed) -> None:
+    def take_back(self, feed: Feed) -> None:
         """Keep a feed again whose market still comes."""
-        self._tap.reclaim(self._scope, market, feed, self._untold.pop(market))
+        market = _market(feed)
+        self._subscription = self._subscription.including(feed)
+        self._tap.reclaim(self._scope, market, self._sink.feed(feed), self._untold.pop(market))
 
     async def run(self) -> None:
         """Hold the subscription; return only when others were started in its place."""

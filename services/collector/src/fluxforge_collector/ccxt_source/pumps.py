@@ -61,7 +61,8 @@ class Pumps:
         let_go = {pump: pump.let_go(feeds) for pump in self._running}
         for pump, released in let_go.items():
             if released and not pump.feeds:
-                self._running[pump].cancel()
+                self._running[pump].cancel()  # all before the first wait: emptied, one would ask for no markets
+        for pump, released in let_go.items():
             ending = {market: one for market, one in released.items() if self._is_alone(market)}
             if ending:
                 await self._end(pump, ending)
@@ -75,7 +76,7 @@ class Pumps:
             if pump is None:
                 rest.append(feed)
             else:
-                pump.take_back(market, self._sink.feed(feed))
+                pump.take_back(feed)
         return rest
 
     def _is_alone(self, market: str) -> bool:

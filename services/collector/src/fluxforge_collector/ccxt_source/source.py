@@ -101,6 +101,7 @@ class CcxtSource(Source):
 
     @override
     async def run(self, sink: Sink) -> None:
+        self._catch_up(sink)
         if self._wire:
             self._wire.begin(sink, sink.feed(wire_feed(CCXT, self._exchange.id)), self._wanted)
         tap = self._tap = self._exchange.tap = Tap(
@@ -127,9 +128,21 @@ class CcxtSource(Source):
             if self._settings.refresh_s:
                 tasks.create_task(self._refresh_for_ever(self._settings.refresh_s))
 
+    def _catch_up(self, sink: Sink) -> None:
+        """Have the lane follow what was reloaded since it was opened with the feeds that were wanted then."""
+        wanted = {(feed.channel, feed.symbol): feed for feed in self.feeds}
+        there = {feed.slot: feed for feed in sink.feeds}
+        gone = [feed for slot, feed in there.items() if slot not in wanted]
+        new = [feed for slot, feed in wanted.items() if slot not in there]
+        if gone:
+            sink.remove(gone, _UNCONFIGURED)
+        if new:
+            sink.add(new, _CONFIGURED)
+
     @override
     async def reload(self, tree: Settings) -> None:
         venue = replace(self._venue, channels=venue_settings(tree, self._venue.exchange).channels)
+        check_timeframe(venue, self._exchange.timeframes)
         async with self._changing:
             narrow_markets(self._exchange, venue)
             try:

@@ -25,6 +25,7 @@ class ReplaySink(Sink):
         self.written = 0
 
     @property
+    @override
     def feeds(self) -> Collection[LaneFeed]:
         """The feeds it was asked for."""
         return self._feeds.values()
