@@ -22,7 +22,7 @@ VERIFIED_CHANNELS: Final = MappingProxyType(
         "coinbase": frozenset({EVERY_CHANNEL}),
         "deribit": frozenset({BOOK}),
         "gate": frozenset({BOOK}),
-        "gemini": frozenset[str](),  # its numbered frames are those of /v1/, which ccxt does not ask for
+        "gemini": frozenset[str](),  # ccxt asks for several markets by /v1/, whose frames are numbered, for one by /v2/
         "kraken": frozenset({BOOK}),
         "kucoin": frozenset({BOOK}),
         "okx": frozenset({BOOK}),
