@@ -10,12 +10,12 @@ from fluxforge_collector.continuity.finding import Detector, Finding
 
 def taken(detector: Detector, frames: Iterable[dict[str, Any]]) -> list[str]:
     """Return the verdicts of frames, those of one frame joined by `+`."""
-    return ["+".join(f.step.verdict for f in detector.take(orjson.dumps(frame))) for frame in frames]
+    return ["+".join(f.step.verdict for f in detector.take(orjson.dumps(frame).decode())) for frame in frames]
 
 
 def last(detector: Detector, frame: dict[str, Any]) -> Finding:
     """Return the first finding of one frame."""
-    return detector.take(orjson.dumps(frame))[0]
+    return detector.take(orjson.dumps(frame).decode())[0]
 
 
 def bounds(finding: Finding) -> tuple[int | None, int | None, int | None]:

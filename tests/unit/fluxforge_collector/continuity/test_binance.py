@@ -6,7 +6,7 @@ from tests.unit.fluxforge_collector.continuity.frames import bounds, last, taken
 
 def depth(first: int, last: int, *, previous: int | None = None, symbol: str = "BTCUSDT") -> dict[str, object]:
     link = {} if previous is None else {"pu": previous}
-    return {"e": "depthUpdate", "E": 1, "s": symbol, "U": first, "u": last, "b": [], "a": [], **link}
+    return {"e": "depthUpdate", "E": 1, "s": symbol, "U": first, "u": last, **link, "b": [], "a": []}
 
 
 def wrapped(frame: dict[str, object]) -> dict[str, object]:

@@ -9,7 +9,7 @@ from typing import Final
 
 from fluxforge_collector.continuity.chain import RangeChain
 from fluxforge_collector.continuity.finding import BOOK, Finding, Step, Verdict
-from fluxforge_collector.continuity.parse import parsed, part, text, whole
+from fluxforge_collector.continuity.parse import mentions, parsed, part, text, whole
 
 _TOPIC: Final = "orderbook."
 _RESTARTED: Final = 1
@@ -23,7 +23,7 @@ class BybitDetector:
 
     def take(self, frame: str | bytes) -> tuple[Finding, ...]:
         """Return what a frame says."""
-        body = parsed(frame) or {}
+        body = (mentions(frame, _TOPIC) and parsed(frame)) or {}
         topic = text(body, "topic")
         if not topic.startswith(_TOPIC):
             return ()

@@ -10,9 +10,10 @@ from typing import Any, Final
 from fluxforge_collector.continuity.checked_book import CheckedBook
 from fluxforge_collector.continuity.finding import BOOK, Finding, Step
 from fluxforge_collector.continuity.level_book import LevelBook
-from fluxforge_collector.continuity.parse import number, part, parts, text
+from fluxforge_collector.continuity.parse import mentions, number, part, parts, text
 
 _BOOK_CHANNEL: Final = "book"
+_BOOK_MARK: Final = '"book"'
 _DEPTHS: Final = (10, 25, 100, 500, 1000)
 """What can be subscribed to; the first is what one gets without asking."""
 
@@ -26,6 +27,8 @@ class KrakenDetector:
 
     def take(self, frame: str | bytes) -> tuple[Finding, ...]:
         """Return what a frame says; acknowledgements tell the depth of the books to come."""
+        if not mentions(frame, _BOOK_MARK):
+            return ()
         try:
             body = json.loads(frame, parse_float=str, parse_int=str, parse_constant=str)
         except (ValueError, RecursionError):

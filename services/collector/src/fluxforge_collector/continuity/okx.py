@@ -11,10 +11,11 @@ from fluxforge_collector.continuity.chain import LinkChain
 from fluxforge_collector.continuity.checked_book import CheckedBook
 from fluxforge_collector.continuity.finding import BOOK, Finding, Step
 from fluxforge_collector.continuity.level_book import LevelBook
-from fluxforge_collector.continuity.parse import parsed, part, parts, text, whole
+from fluxforge_collector.continuity.parse import mentions, parsed, part, parts, text, whole
 
 _LINKED: Final = frozenset({"books", "books-l2-tbt", "books50-l2-tbt"})
 """Channels of changes; all others send whole books, of which each stands for itself."""
+_BOOKS_MARK: Final = '"books'
 _WHOLE: Final = -1
 
 
@@ -27,7 +28,7 @@ class OkxDetector:
 
     def take(self, frame: str | bytes) -> tuple[Finding, ...]:
         """Return what a frame says."""
-        body = parsed(frame) or {}
+        body = (mentions(frame, _BOOKS_MARK) and parsed(frame)) or {}
         arg, action = part(body, "arg"), text(body, "action")
         channel, symbol = text(arg, "channel"), text(arg, "instId")
         if channel not in _LINKED or not symbol or action not in {"snapshot", "update"}:

@@ -17,6 +17,14 @@ def parsed(frame: str | bytes) -> dict[str, Any] | None:
     return body if isinstance(body, dict) else None
 
 
+def mentions(frame: str | bytes, text: str) -> bool:
+    """Return whether a frame may hold a text; told without parsing it, for venues that send more than what is followed.
+
+    Of bytes nothing is told.
+    """
+    return not isinstance(frame, str) or text in frame
+
+
 def part(body: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Return an object within an object; an empty one where there is none."""
     value = body.get(name)
