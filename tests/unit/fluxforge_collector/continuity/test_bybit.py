@@ -64,3 +64,10 @@ def test_two_depths_of_one_market_are_followed_apart() -> None:
     frames = [snapshot(10), book(90, kind="snapshot", depth=1), book(11), book(91, kind="snapshot", depth=1)]
     assert taken(BybitDetector(), frames) == ["resynced", "resynced", "sound", "sound"]
     assert taken(BybitDetector(), [{"topic": "publicTrade.BTCUSDT"}, {"success": True}]) == ["", ""]
+
+
+def test_a_whole_frame_of_level_1_says_nothing_of_the_deeper_book() -> None:
+    detector = BybitDetector()
+    taken(detector, [snapshot(10)])
+    assert last(detector, book(15)).channel == "orderbook"
+    assert last(detector, book(90, kind="snapshot", depth=1)).channel == "bidsasks"

@@ -2,6 +2,7 @@
 
 `u` 1 is a whole book after a restart of the service, whatever its type says. Of level 1 every frame is a whole book,
 told again with the same `u` when nothing has changed: one that is missing is a loss, yet the book is right at once.
+It is what ccxt asks for best bids and asks by, beside the deeper book of the same market, and is told as theirs.
 """
 
 from collections import defaultdict
@@ -13,6 +14,8 @@ from fluxforge_collector.continuity.parse import mentions, parsed, part, text, w
 
 _TOPIC: Final = "orderbook."
 _RESTARTED: Final = 1
+_LEVEL_1: Final = "1"
+_TOUCH: Final = "bidsasks"
 
 
 class BybitDetector:
@@ -28,18 +31,19 @@ class BybitDetector:
         if not topic.startswith(_TOPIC):
             return ()
         depth, _, symbol = topic.removeprefix(_TOPIC).partition(".")
+        channel = _TOUCH if depth == _LEVEL_1 else BOOK
         chain = self._books[topic]
         update = whole(part(body, "data"), "u")
         if update is None:
-            return (Finding(BOOK, symbol, chain.unplaced("an update without u")),)
+            return (Finding(channel, symbol, chain.unplaced("an update without u")),)
         if text(body, "type") == "snapshot" or update == _RESTARTED:
-            steps = _touch(chain, update) if depth == "1" else (chain.restart(update),)
+            steps = _touch(chain, update) if channel == _TOUCH else (chain.restart(update),)
         elif chain.is_begun:
             steps = (chain.update(update, update),)
         else:
             chain.update(update, update)
             steps = (chain.unplaced("an update before the first whole book")._replace(got=update),)
-        return tuple(Finding(BOOK, symbol, step) for step in steps)
+        return tuple(Finding(channel, symbol, step) for step in steps)
 
     def take_rest(self, symbol: str, reply: str | bytes) -> tuple[Finding, ...]:  # noqa: ARG002 - its books come in band
         """Return nothing."""
