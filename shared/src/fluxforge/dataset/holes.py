@@ -111,7 +111,7 @@ def told_of(coverage: pl.LazyFrame) -> dict[FeedName, Told]:
     of_lanes: dict[tuple[str, str], list[Word]] = {}
     for *feed, boot, hole, event, from_ns, to_ns in _rows(coverage):
         name, word = FeedName(*feed), Word(boot, hole, event, from_ns, to_ns)
-        if name.symbol == ANY:
+        if name[2:] == (ANY, ANY):  # a feed of all markets, such as the wire, is no lane
             of_lanes.setdefault((name.source, name.exchange), []).append(word)
         else:
             own.setdefault(name, []).append(word)

@@ -137,6 +137,18 @@ def test_what_is_said_of_a_stream_is_said_of_every_feed_of_the_exchange() -> Non
     assert holes(*rows, lost) == holes(*rows, lost, feed=ETH) == [(5, 6, "lost")]
 
 
+def test_what_is_said_of_the_wire_is_said_of_no_other_feed() -> None:
+    wire = FeedKey("wire", "*")
+    rows = (
+        said("started", 0, None, "a:1"),
+        said("started", 0, None, "a:1", feed=wire),
+        said("recovered", 0, 1, "a:1", feed=wire),  # of the same hole, which has not ended for the book
+        said("dropped", 5, 6, "a:2", feed=wire),
+    )
+    assert holes(*rows) == [(0, None, "started")]
+    assert holes(*rows, feed=wire) == [(0, 1, "started"), (5, 6, "dropped")]
+
+
 def test_messages_lost_at_the_end_of_a_segment_are_a_hole_until_any_boot_is_sound() -> None:
     rows = said("resynced", 1, 1), said("lost", 5, None, boot="MD_x"), said("resynced", 9, 9, boot="b")
     assert holes(*rows) == [(5, 9, "lost")]

@@ -100,6 +100,19 @@ def test_a_time_is_asked_for(world: World) -> None:
         taken(world, asked(end="2026-11-18T11:06:40"))
 
 
+def test_the_wire_is_not_told_of_and_tells_of_no_feed(tmp_path: Path) -> None:
+    world = World(tmp_path, etl={"channels": {"wire": {"enabled": True}}})
+    wire, begin = FeedKey("wire", "*"), BEGIN_NS + 100 * MS
+    world.seal(
+        control(1, Event.STARTED, hole="b1:1", feeds=(BOOK, wire), from_ns=begin),
+        control(2, Event.RECOVERED, hole="b1:1", scope=wire, from_ns=begin, to_ns=begin + 100 * MS),
+        [Line("wire", seq, data=b'{"text":"{}"}', market="*") for seq in range(1, 9)],
+    )
+    world.forge()
+    (book,) = taken(world).values()
+    assert (book.feed.channel, book.observed_ns, book.covered_ns) == ("orderbook", 900 * MS, 0)
+
+
 def test_without_books_the_feature_rows_tell(tmp_path: Path) -> None:
     world = World(tmp_path, etl={"channels": {"orderbook": {"keep_books": False}}})
     world.seal(books(1, 20))
