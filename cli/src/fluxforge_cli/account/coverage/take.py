@@ -61,7 +61,7 @@ class Asked:
 
     @property
     def read_until(self) -> datetime | None:
-        """Until when is read: what a lane captured just behind the end says that it lived until then."""
+        """Until when rows are read: what a lane captured just behind the end says that it lived until then."""
         if self.end is None or self.end > datetime.max.replace(tzinfo=UTC) - _BEHIND:
             return self.end
         return self.end + _BEHIND
@@ -89,7 +89,8 @@ def take(datasets: Datasets, asked: Asked) -> list[FeedCoverage]:
     for source, name in there:
         with _naming(source, name):
             if name == Dataset.COVERAGE:
-                told |= told_of(datasets.scan(name, source=source, exchange=asked.exchanges, end=asked.read_until))
+                # All of it: the next start may end a hole behind the time that is asked for.
+                told |= told_of(datasets.scan(name, source=source, exchange=asked.exchanges))
             elif _is_read(source, name, there):
                 for feed, boot, seen in _seen(datasets, source, name, asked):
                     rows.setdefault(feed, {})[boot] = seen

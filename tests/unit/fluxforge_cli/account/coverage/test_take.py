@@ -100,6 +100,29 @@ def test_a_time_is_asked_for(world: World) -> None:
         taken(world, asked(end="2026-11-18T11:06:40"))
 
 
+def test_a_time_without_a_collector_is_a_hole_of_every_day_it_reaches_into(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    hour, begin = 3_600_000_000_000, BEGIN_NS + 100 * MS  # 11:06:40
+    for boot in ("b1", "b2"):
+        first_ns = world.now_ns + 100 * MS
+        said = {"hole": f"{boot}:1", "scope": BOOK, "from_ns": first_ns}
+        world.seal(
+            control(1, Event.STARTED, boot, **said),
+            control(2, Event.RESYNCED, boot, **said, to_ns=first_ns),
+            books(1, 2, boot),
+            control(3, Event.STOPPED, boot, feeds=[BOOK]),
+        )
+        world.now_ns += 48 * hour
+    world.forge()
+    stopped_ns, started_ns = begin + 400 * MS, begin + 400 * MS + 48 * hour + 100 * MS
+    days = {day: taken(world, asked(day=f"2026-11-{day}"))["orderbook"] for day in (18, 19, 20)}
+    midnights = [BEGIN_NS - BEGIN_NS % (24 * hour) + n * 24 * hour for n in (1, 2)]
+    assert days[18].holes() == [(stopped_ns, midnights[0])]
+    assert (days[18].to_ns, days[19].to_ns) == tuple(midnights)
+    assert (days[19].covered_ns, days[19].rows) == (0, 0)
+    assert days[20].holes() == [(midnights[1], started_ns)]
+
+
 def test_the_wire_is_not_told_of_and_tells_of_no_feed(tmp_path: Path) -> None:
     world = World(tmp_path, etl={"channels": {"wire": {"enabled": True}}})
     wire, begin = FeedKey("wire", "*"), BEGIN_NS + 100 * MS
