@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 import orjson
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
     import duckdb
 
 _SENT: Final = frozenset({"data", "snapshot"})
-_FRAMES: Final = frozenset({"orderbook", "ticker"})
+FRAMES: Final = MappingProxyType({"orderbook": "books", "ticker": "ticker"})
+"""Channels of which each frame is a record, and the views of their rows."""
 _TRADES: Final = "trades"
 
 FeedName = tuple[str, str, str]
@@ -51,7 +53,7 @@ def times_sent(lines: Iterable[bytes]) -> Times:
         if channel == _TRADES:
             for trade_id in entry["key"]:
                 trades[feed].setdefault(str(trade_id), []).append(entry["sent_ns"])
-        elif channel in _FRAMES:
+        elif channel in FRAMES:
             frames[feed].append(entry["sent_ns"])
     return {feed: sorted(times) for feed, times in frames.items()}, dict(trades)
 
@@ -71,10 +73,10 @@ def read_sent(path: Path) -> Sent:
 def stored(database: "duckdb.DuckDBPyConnection") -> Sent:
     """Return the same of the Parquet files."""
     counts = {
-        "trades": "SELECT exchange, symbol, count(DISTINCT trade_id) FROM all_trades GROUP BY ALL",
-        "ticker": "SELECT exchange, symbol, count(*) FROM ticker GROUP BY ALL",
-        "orderbook": "SELECT exchange, symbol, count(*) FROM books GROUP BY ALL",
+        _TRADES: "SELECT exchange, symbol, count(DISTINCT trade_id) FROM all_trades GROUP BY ALL",
     }
+    for channel, view in FRAMES.items():
+        counts[channel] = f"SELECT exchange, symbol, count(*) FROM {view} GROUP BY ALL"  # noqa: S608 - a name of ours
     return {
         (str(exchange), channel, str(symbol)): int(count)
         for channel, sql in counts.items()

@@ -1,30 +1,36 @@
-"""Processed: what the Parquet files hold, counted by DuckDB from the files alone."""
+"""Processed: what stands in Parquet of a run, as the audit counts it: of every channel, by parts and commits."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Collection, Iterable
 
-from fluxforge_cli.account.balance import Key
-
-if TYPE_CHECKING:
-    import duckdb
-
-_COUNTED: Final = {
-    "ticker": ("ticker", "count(*)"),
-    "trades": ("all_trades", "count(DISTINCT (boot, seq))"),  # a record holds several trades
-    "orderbook": ("books", "count(*)"),
-}
+from fluxforge.domain.lane import Lane
+from fluxforge_cli.account.audit.books import InFlight, LaneBooks
+from fluxforge_cli.account.audit.processed import processed as account_of
+from fluxforge_cli.account.audit.storage import Storage, StoredLane, pool
+from fluxforge_cli.account.balance import Key, merged
+from fluxforge_cli.account.sealed import SealedSegment
 
 
-def processed(database: "duckdb.DuckDBPyConnection", boots: Sequence[str], *, since_ns: int) -> dict[Key, int]:
-    """Return the records of these boots that stand in Parquet, by feed; nothing before `since_ns` (ns UTC) is read.
+def processed(
+    storage: Storage, found: Iterable[SealedSegment], boots: Collection[str], *, keeps_books: bool
+) -> dict[Key, int]:
+    """Return the records of these boots that stand in Parquet, by feed; of segments without them nothing is read.
 
-    What legs were merged into is left out: these rows stand in a leg's datasets, too.
+    A record that is an empty list, and so has no row, counts where all parts that might hold it are sound; a control
+    record where it is committed.
     """
-    counts: dict[Key, int] = {}
-    for channel, (view, count) in _COUNTED.items():
-        sql = f"""SELECT exchange, symbol, {count} FROM {view}
-            WHERE NOT ends_with(source, '.merged') AND list_contains(?, boot) AND ts >= make_timestamptz(?)
-            GROUP BY ALL"""  # noqa: S608 - names of ours
-        for exchange, symbol, records in database.execute(sql, [list(boots), since_ns // 1000]).fetchall():
-            counts[str(exchange), channel, str(symbol)] = int(records)
-    return counts
+    lanes: dict[Lane, StoredLane] = {}
+    for manifest in (segment.manifest for segment in found):
+        if any(feed.boot in boots for feed in manifest.feeds):
+            lanes.setdefault(manifest.lane, StoredLane()).manifests[manifest.name] = manifest
+    counts: list[tuple[Key, int]] = []
+    with pool() as workers:
+        for lane, stored in lanes.items():
+            standing = storage.segments(lane, stored, deep=False, workers=workers)
+            books = LaneBooks(lane, standing, strays=(), unsealed=(), in_flight=InFlight())
+            counts += [
+                ((lane.exchange, feed.channel, feed.symbol), count)
+                for segment in standing
+                for feed, count in account_of(books, segment, {}, keeps_books=keeps_books).of_feeds.items()
+                if feed.boot in boots
+            ]
+    return merged(counts)

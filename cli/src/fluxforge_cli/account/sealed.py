@@ -4,10 +4,8 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from fluxforge.domain.commit import CommitRecord
-from fluxforge.domain.lane import Lane
 from fluxforge.domain.layout import MANIFEST_SUFFIX, Layout
-from fluxforge.domain.record import CONTROL_CHANNEL
-from fluxforge.domain.segment import FeedSeqs, Manifest
+from fluxforge.domain.segment import Manifest
 from fluxforge.ports.store import Store
 from fluxforge_cli.account.balance import Key, merged
 
@@ -62,15 +60,6 @@ def sealed(found: Iterable[SealedSegment], boots: Collection[str]) -> dict[Key, 
     )
 
 
-def committed_control(found: Iterable[SealedSegment], boots: Collection[str]) -> dict[Key, int]:
-    """Return the control records of these boots in commit records: a coverage row has no one-to-one record."""
-    return merged(
-        ((Lane.parse(commit.lane).exchange, CONTROL_CHANNEL, None), feed.count)
-        for commit, feed in _committed(found)
-        if feed.channel == CONTROL_CHANNEL and feed.boot in boots
-    )
-
-
 def quarantined(found: Iterable[SealedSegment], boots: Collection[str]) -> dict[str, int]:
     """Return the lines put aside, by exchange, in the segments that hold these boots."""
     total: dict[str, int] = {}
@@ -79,10 +68,3 @@ def quarantined(found: Iterable[SealedSegment], boots: Collection[str]) -> dict[
             exchange = segment.manifest.exchange
             total[exchange] = total.get(exchange, 0) + segment.commit.quarantined
     return total
-
-
-def _committed(found: Iterable[SealedSegment]) -> Iterator[tuple[CommitRecord, FeedSeqs]]:
-    for segment in found:
-        if segment.commit:
-            for feed in segment.commit.feeds:
-                yield segment.commit, feed

@@ -55,9 +55,8 @@ class Step:
 
 @dataclass(slots=True)
 class Run:
-    """What a run leaves behind: its begin (ns UTC), the collectors' last words, what went wrong, each step's time."""
+    """What a run leaves behind: the collectors' last words, what went wrong, each step's time."""
 
-    started_ns: int
     collectors: list[CollectorStatus] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
     refused: ServiceRefusedError | None = None
@@ -72,7 +71,7 @@ class System:
         self._screen = screen
         self._clock = SystemClock()
         self._history = History()
-        self._run = Run(self._clock.wall_ns())
+        self._run = Run()
         self._services: list[Service] = []
         self._phase = "starting"
         self._born_ns = self._clock.monotonic_ns()

@@ -3,7 +3,7 @@ from fluxforge.domain.commit import CommitRecord
 from fluxforge.domain.lane import Lane
 from fluxforge.domain.layout import Layout
 from fluxforge.domain.segment import FeedSeqs, Manifest
-from fluxforge_cli.account.sealed import committed_control, quarantined, sealed, segments
+from fluxforge_cli.account.sealed import quarantined, sealed, segments
 from fluxforge_cli.segments import state
 from tests.unit.fluxforge_cli.account.samples import manifest
 
@@ -47,16 +47,13 @@ def test_records_are_counted_by_feed_for_these_boots_alone() -> None:
     assert sealed(found, {"new"}) == {("binance", "trades", "A-B"): 7, ("binance", "control", None): 1}
 
 
-def test_control_records_and_quarantine_come_from_commits() -> None:
+def test_quarantine_comes_from_commits() -> None:
     one = manifest("segment_20261122T10_00001", feed("trades", "A-B", "new", 3), feed("control", None, "new", 2))
     other = manifest("segment_20261122T10_00002", feed("trades", "A-B", "old", 3))
     store = store_with(one, other)
-    assert committed_control(segments(store, LAYOUT), {"new"}) == {}
     store.create(LAYOUT.commit_key(LANE, one.name), commit(one, lost=1).to_json())
     store.create(LAYOUT.commit_key(LANE, other.name), commit(other, lost=9).to_json())
-    found = segments(store, LAYOUT)
-    assert committed_control(found, {"new"}) == {("binance", "control", None): 2}
-    assert quarantined(found, {"new"}) == {"binance": 1}
+    assert quarantined(segments(store, LAYOUT), {"new"}) == {"binance": 1}
 
 
 def test_the_newest_commit_counts_and_the_state_says_how_far_it_came() -> None:

@@ -13,14 +13,13 @@ from fluxforge_cli.account.audit.close import Audit, home
 from fluxforge_cli.account.audit.findings import in_order
 from fluxforge_cli.account.audit.said import WHOLE_LANE
 from fluxforge_cli.account.audit.sent import Comparison, FeedHole, StoredTrade
-from fluxforge_cli.account.ledger import FeedName, times_sent
+from fluxforge_cli.account.ledger import FRAMES, FeedName, times_sent
 from fluxforge_cli.datasets import open_datasets
 from fluxforge_cli.stores import processed_files
 
 if TYPE_CHECKING:
     import duckdb
 
-_VIEWS: Final = {"orderbook": "books", "ticker": "ticker"}
 _HOLES: Final = frozenset({*(event.value for event in UNSOUND_EVENTS), "rejected", CRASH, LOST})
 _FIRST: Final = (CRASH, LOST, "dropped", "rejected", "gap", "stalled", "disconnected")
 _FOREVER_NS: Final = 1 << 62
@@ -92,7 +91,7 @@ def _rank(event: str) -> int:
 
 def _captured(database: "duckdb.DuckDBPyConnection", feed: FeedName) -> list[int]:
     exchange, channel, symbol = feed
-    rows = f"FROM {_VIEWS[channel]} WHERE NOT contains(source, '.') AND exchange = ? AND symbol = ?"
+    rows = f"FROM {FRAMES[channel]} WHERE NOT contains(source, '.') AND exchange = ? AND symbol = ?"
     sql = f"SELECT capture_ns {rows} ORDER BY capture_ns"
     column = database.execute(sql, [exchange, symbol]).fetchnumpy()["capture_ns"]
     times: list[int] = column.tolist()

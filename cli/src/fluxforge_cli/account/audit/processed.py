@@ -20,12 +20,13 @@ _BOOKS = "orderbook"
 
 @dataclass(slots=True)
 class SegmentAccount:
-    """What became of a segment's records. `rowless` records stand in Parquet with an empty list; `off` are left out.
+    """What became of a segment's records. `of_feeds`: those in Parquet, by feed and boot.
 
-    `given_up`: a person did, of a segment that was dead. `removed`: on purpose, from Parquet, as a journal says.
+    `rowless` records stand in Parquet with an empty list; `off` are left out. `given_up`: a person did, of a segment
+    that was dead. `removed`: on purpose, from Parquet, as a journal says.
     """
 
-    in_parquet: int = 0
+    of_feeds: dict[FeedId, int] = field(default_factory=dict)
     quarantined: int = 0
     off: int = 0
     rowless: int = 0
@@ -34,6 +35,11 @@ class SegmentAccount:
     given_up: int = 0
     removed: int = 0
     findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def in_parquet(self) -> int:
+        """Records that stand in Parquet."""
+        return sum(self.of_feeds.values())
 
 
 def processed(
@@ -145,7 +151,7 @@ class _Comparison:
     def _compare_rows(self, feed: FeedId, committed: Ranges) -> None:
         """Hold the rows of one feed against what was committed of it, and count."""
         if feed.channel == CONTROL_CHANNEL:
-            self._account.in_parquet += size(committed)  # rows of coverage are of feeds, not of records
+            self._account.of_feeds[feed] = size(committed)  # rows of coverage are of feeds, not of records
             return
         if feed.channel in self._commit.disabled_channels or (feed.channel == _BOOKS and self._books_are_off()):
             self._account.off += size(committed)
@@ -155,13 +161,13 @@ class _Comparison:
         place = {(feed.channel, None), (feed.channel, feed.symbol)}
         lacks_part = not self._unsound.isdisjoint(place)
         if not lacks_part and not self._edited.isdisjoint(place):
-            self._account.in_parquet += size(common(committed, rows))
+            self._account.of_feeds[feed] = size(common(committed, rows))
             self._account.removed += size(lacking)
         elif feed.channel in _ROW_PER_RECORD or lacks_part:
             self._find_ranges(Kind.MISSING, feed, lacking, "committed, not in Parquet")
-            self._account.in_parquet += size(common(committed, rows))
+            self._account.of_feeds[feed] = size(common(committed, rows))
         else:
-            self._account.in_parquet += size(committed)
+            self._account.of_feeds[feed] = size(committed)
             self._account.rowless += size(lacking)
         again = repeated(self._held.get(feed, ()))
         self._find_ranges(Kind.DOUBLED, feed, again, "in more than one part of the segment")
