@@ -30,7 +30,7 @@ class Target(StrEnum):
 
 
 def replay(
-    segments: Annotated[list[Path], typer.Argument(metavar="SEGMENT...", help="Segment files of one exchange.")],
+    segments: Annotated[list[Path], typer.Argument(metavar="SEGMENT...", help="Segment files of one lane.")],
     to: Annotated[
         Target,
         typer.Option(

@@ -66,6 +66,14 @@ def test_a_record_of_another_exchange_within_a_segment_is_refused_where_it_stand
         list(found.records())
 
 
+def test_segments_of_two_lanes_or_a_copy_are_refused_by_name(tmp_path: Path) -> None:
+    one, other = written(tmp_path / "a", line(1), line(3)), written(tmp_path / "b", line(2), line(4))
+    records = open_segments([other, one]).records()
+    assert [next(records).envelope.seq, next(records).envelope.seq] == [1, 3]
+    with pytest.raises(InputFileError, match=r"b:1: captured before the end of .*/a: .* replay one lane at a time"):
+        next(records)
+
+
 def test_a_torn_line_is_refused_where_it_stands(tmp_path: Path) -> None:
     found = open_segments([written(tmp_path / "a", line(1), line(2)[:-2])])
     with pytest.raises(InputFileError, match=r"a:2: no segment: torn line"):

@@ -1,9 +1,11 @@
-"""Segments as a replay reads them: the records of several files of one exchange, in the order of their lane."""
+"""Segments as a replay reads them: the records of several files of one lane, in their order.
+
+A record does not say which lane it is of: two lanes of an exchange are told by files that overlap in time.
+"""
 
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import IO, Final, cast
 
@@ -36,11 +38,23 @@ class Segments:
         """Yield every record.
 
         Raises:
-            InputFileError: A line is no record, or of another exchange than the files' first ones.
+            InputFileError: A line is no record, or of another exchange than the files' first ones; a file begins before
+                the one before it ends.
         """
-        for record in chain.from_iterable(map(_records, self.paths)):
-            _check_exchange(record, self.source, self.exchange)
-            yield record
+        until_ns = 0
+        for before, path in zip((None, *self.paths), self.paths, strict=False):
+            begins_after_ns = until_ns
+            for record in _records(path):
+                _check_exchange(record, self.source, self.exchange)
+                at_ns = record.envelope.capture_ns
+                if before is not None and at_ns < begins_after_ns:
+                    raise InputFileError(
+                        record.place,
+                        f"captured before the end of {before}: of another lane (a shard, a leg), or once more; "
+                        "replay one lane at a time",
+                    )
+                until_ns = max(until_ns, at_ns)
+                yield record
 
 
 def open_segments(paths: Sequence[Path]) -> Segments:
