@@ -12,6 +12,8 @@ from fluxforge.domain.errors import UsageError
 from fluxforge_cli.options import ConfigOption, DataOption, choose
 
 if TYPE_CHECKING:  # heavy
+    from collections.abc import Callable
+
     from fluxforge.runtime.lifecycle import Shutdown
     from fluxforge.runtime.settings import Settings
     from fluxforge_collector.replay.segments import Segments
@@ -142,9 +144,31 @@ def _unify(segments: "Segments", out: Path | None) -> None:
         unify(tape, sys.stdout.buffer.write)
         sys.stdout.flush()
         return
+    typer.echo(f"{_written(out, lambda write: unify(tape, write)):,} records in {out}")
+
+
+def _written(out: Path, put: "Callable[[Callable[[bytes], object]], int]") -> int:
+    """Write a new file, which appears when it is whole; return what writing it returns.
+
+    Raises:
+        UsageError: There is one already, or none can be created there.
+        StoreUnavailableError: The disk is full, or failed.
+    """
+    from fluxforge.domain.errors import StoreUnavailableError  # noqa: PLC0415 - beside its use
+
+    if out.exists():
+        raise UsageError(f"--out {out} exists; choose another name, or remove it")
+    aside = out.with_name(f".{out.name}.part")
     try:
-        with out.open("xb") as file:
-            count = unify(tape, file.write)
+        file = aside.open("wb")
     except OSError as error:
         raise UsageError(f"--out {out}: expected a file that can be created: {error.strerror}") from error
-    typer.echo(f"{count:,} records in {out}")
+    try:
+        with file:
+            count = put(file.write)
+        aside.rename(out)
+    except OSError as error:
+        raise StoreUnavailableError("write", str(out), error.strerror or str(error)) from error
+    finally:
+        aside.unlink(missing_ok=True)
+    return count

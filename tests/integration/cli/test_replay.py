@@ -1,6 +1,7 @@
 """`fluxforge replay` as a person calls it, and what the ETL does with segments that hold the wire."""
 
 import asyncio
+import resource
 import signal
 from pathlib import Path
 
@@ -41,7 +42,27 @@ async def test_unified_records_are_written_to_a_file_or_to_stdout(segment: Path,
     code, output = await run("replay", segment, "--to", "unify", cwd=tmp_path)
     assert (code, output.encode()) == (0, b"".join(wanted).strip())
     code, output = await run("replay", segment, "--to", "unify", "--out", "u.ndjson", cwd=tmp_path)
-    assert (code, output) == (2, "fluxforge: --out u.ndjson: expected a file that can be created: File exists")
+    assert (code, output) == (2, "fluxforge: --out u.ndjson exists; choose another name, or remove it")
+
+
+async def test_a_file_appears_when_it_is_whole(segment: Path, tmp_path: Path) -> None:
+    body = await asyncio.to_thread(segment.read_bytes)
+    (tmp_path / "torn").write_bytes(body + b"no record\n")
+    torn = f"fluxforge: torn:{len(body.splitlines()) + 1}: no segment"
+    for _ in range(2):
+        code, output = await run("replay", "torn", "--to", "unify", "--out", "u.ndjson", cwd=tmp_path)
+        assert (code, output.partition(": no envelope")[0]) == (2, torn)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))  # as of a full disk; the command inherits it
+        code, output = await run("replay", segment, "--to", "unify", "--out", "u.ndjson", cwd=tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (code, output) == (1, "fluxforge: store unavailable during write of 'u.ndjson': File too large")
+    code, output = await run("replay", segment, "--to", "unify", "--out", "no/u.ndjson", cwd=tmp_path)
+    reason = "expected a file that can be created: No such file or directory"
+    assert (code, output) == (2, f"fluxforge: --out no/u.ndjson: {reason}")
+    assert not [name for name in names_in(tmp_path) if "u.ndjson" in name]
 
 
 async def test_the_stand_in_says_where_it_listens_and_ends_when_asked(segment: Path, tmp_path: Path) -> None:
