@@ -1,5 +1,9 @@
-"""Datasets as DuckDB sees them: one view each, over every source, with schema even where there is no file yet."""
+"""Datasets as DuckDB sees them: one view each, over every source.
 
+Those that every capture has are there with their schema even where there is no file yet, any other once it has one.
+"""
+
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from fluxforge.domain.partition import Dataset
@@ -41,13 +45,15 @@ _DERIVED: Final = {
         ) WHERE _last = 1""",
 }
 VIEWS: Final = ("ticker", "trades", "books", "hf", "bars", "coverage")
+_TAKEN: Final = frozenset({*_FILES, *_DERIVED, *(dataset.partition("/")[0] for dataset in _FILES.values())})
+"""Names of views and directories that no dataset of another channel has."""
 
 
 def open_datasets(processed: Files) -> "duckdb.DuckDBPyConnection":
     """Return a database in memory with the views over the datasets below `processed`.
 
     Besides the views of the public set there are `all_trades` (resent and backfilled ones, too) and `all_coverage`
-    (every single record of a hole).
+    (every single record of a hole), and one view by the name of each other channel that has a file.
     """
     import duckdb  # noqa: PLC0415 - heavy
 
@@ -55,17 +61,28 @@ def open_datasets(processed: Files) -> "duckdb.DuckDBPyConnection":
     processed.register(database)
     sources = processed.directories()
     for view, dataset in _FILES.items():
-        parts = [part for source in sources if (part := _select(processed, source, dataset))]
-        if parts:
-            database.execute(f"CREATE VIEW {view} AS {' UNION ALL BY NAME '.join(parts)}")
-        else:
+        if not _create(database, view, processed, sources, dataset):
             _create_empty(database, view, dataset)
     for view, sql in _DERIVED.items():
         database.execute(f"CREATE VIEW {view} AS {sql}")
+    channels = {name for source in sources for name in processed.below(source).directories()}
+    # A channel is lower-case letters, digits and _: any other directory is none of ours.
+    for channel in sorted(name for name in channels - _TAKEN if name.isidentifier() and name.islower()):
+        _create(database, channel, processed, sources, channel)
     return database
 
 
-def _select(processed: Files, source: str, dataset: Dataset) -> str | None:
+def _create(
+    database: "duckdb.DuckDBPyConnection", view: str, processed: Files, sources: Sequence[str], dataset: str
+) -> bool:
+    """Create the view over a dataset of all sources; return whether any has a file of it."""
+    parts = [part for source in sources if (part := _select(processed, source, dataset))]
+    if parts:
+        database.execute(f'CREATE VIEW "{view}" AS {" UNION ALL BY NAME ".join(parts)}')
+    return bool(parts)
+
+
+def _select(processed: Files, source: str, dataset: str) -> str | None:
     root = processed.below(f"{source}/{dataset}")
     file = root.first_file(_SUFFIX)
     if file is None:

@@ -37,7 +37,7 @@ SqlArgument = Annotated[
     str,
     typer.Argument(
         metavar="SQL",
-        help="DuckDB SQL over the views ticker, trades, books, hf, bars and coverage.",
+        help="DuckDB SQL over the views ticker, trades, books, hf, bars, coverage, and one of each other channel.",
         show_default=False,
     ),
 ]
@@ -54,8 +54,10 @@ def query(
 ) -> None:
     """Ask the datasets in SQL (DuckDB), such as "SELECT symbol, count(*) FROM trades GROUP BY ALL".
 
-    Every view has a column `source`; a view without files yet is empty. With two collectors (`legs: 2`), or after a
-    replay, the same update stands below several sources: name one, such as WHERE source = 'ccxt.merged'.
+    Every view has a column `source`; the named ones are empty while they have no files, one of another channel (ohlcv,
+    bidsasks, definition, ...) appears with its first. all_trades: trades with resent and backfilled ones; all_coverage:
+    every record of a hole. With two collectors (`legs: 2`), or after a replay, the same update stands below several
+    sources: name one, such as WHERE source = 'ccxt.merged'.
     """
     from fluxforge_cli.datasets import open_datasets  # noqa: PLC0415 - heavy
     from fluxforge_cli.stores import processed_files  # noqa: PLC0415 - heavy

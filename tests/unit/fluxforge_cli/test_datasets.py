@@ -101,6 +101,20 @@ def test_resent_and_backfilled_trades_are_not_on_the_tape(tmp_path: Path) -> Non
     assert rows(tmp_path, "SELECT count(*) FROM all_trades") == [(3,)]
 
 
+def test_every_other_channel_that_has_a_file_has_a_view_of_its_name(tmp_path: Path) -> None:
+    candle = {"exchange": ["binance"], "symbol": ["A-B"], "close": [1.5]}
+    put(tmp_path, "ccxt", "ohlcv_1h", "exchange=binance/symbol=A-B/date=2023-11-14", pa.table(candle))
+    put(tmp_path, "databento", "ohlcv_1h", "exchange=binance/symbol=A-B/date=2023-11-15", pa.table(candle))
+    put(tmp_path, "ccxt", "news", "", pa.table({"exchange": ["binance"], "symbol": ["*"], "more": ["{}"]}))
+    found = rows(tmp_path, "SELECT source, symbol, date::VARCHAR, close FROM ohlcv_1h ORDER BY ALL")
+    assert found == [("ccxt", "A-B", "2023-11-14", 1.5), ("databento", "A-B", "2023-11-15", 1.5)]
+    assert rows(tmp_path, "SELECT source, more FROM news") == [("ccxt", "{}")]
+    (tmp_path / "ccxt/definition").mkdir()
+    put(tmp_path, "ccxt", "Trades", "", pa.table(candle))
+    with pytest.raises(UsageError, match="definition does not exist"):
+        rows(tmp_path, "SELECT * FROM definition")
+
+
 def test_all_that_is_said_of_a_hole_is_one_row_of_coverage(tmp_path: Path) -> None:
     said = [
         ("disconnected", "b:1", 10, None),
