@@ -16,8 +16,10 @@ from tests.unit.fluxforge_collector.databento_source.dbn import (  # isort: skip
     written,
 )
 from fluxforge.adapters.local_store import LocalStore
+from fluxforge.dataset import Datasets
 from fluxforge.domain.errors import InputFileError, NameRefusedError
 from fluxforge.domain.layout import Layout
+from fluxforge_cli.account.coverage.take import Asked, take
 from fluxforge_collector.databento_source.ingest import Ingest
 from fluxforge_etl_worker.folder import adopt_folder, run_folder
 from tests.unit.fluxforge_etl_worker.test_folder import settings_on
@@ -177,6 +179,16 @@ def test_a_book_that_was_never_whole_is_a_gap_that_nothing_ends(tmp_path, data):
     events = [(row["event"], row["to_ns"]) for row in rows(data, "coverage")]
     assert ("gap", None) in events
     assert not {event for event, _ in events} & {"resynced", "recovered"}
+
+
+def test_a_file_lacks_nothing_before_its_first_record(tmp_path, data):
+    quotes = written(tmp_path / "q.dbn", "mbp-1", [quote(1 * S, 1.0, 2.0), quote(3 * S, 1.5, 2.0)])
+    trades = written(tmp_path / "t.dbn", "trades", [trade(1 * S, 2.0), trade(3 * S, 2.0)])
+    ingest(data, quotes, trades)
+    run_folder(settings_on(data))
+    book, traded = take(Datasets.of(settings_on(data)), Asked())
+    assert (book.holes(), traded.holes()) == ([], [])
+    assert book.covered_ns == book.observed_ns >= 2 * S
 
 
 def test_what_is_open_is_told_again_within_half_a_minute(tmp_path, data):

@@ -27,7 +27,7 @@ from fluxforge_collector.databento_source.lines import Boot, LaneLines
 from fluxforge_collector.databento_source.markets import Markets
 from fluxforge_collector.databento_source.translate import SCHEMAS, TRADES, Doubt, Told, Translator
 
-_FORM: Final = "1"
+_FORM: Final = "2"
 """Of the records that are made: another one makes other segments of the same files."""
 _DIGEST_DIGITS: Final = 12
 _NS: Final = 1_000_000_000

@@ -110,10 +110,12 @@ class LaneLines:
         self, writers: Iterable[_Writer], writer: _Writer, key: FeedKey, label: str, at_ns: int
     ) -> Iterator[bytes]:
         """Yield that a feed begins, if nothing tells why it is not sound, and that it is; in every boot that doubts."""
+        sound_ns = max(at_ns, self.last_ns + 1)
         if not writer.holes.is_open(key):
             yield from self._unsound(writer, Event.STARTED, key, label, at_ns - _LEAD_NS, None)
+            sound_ns = self.last_ns  # a file lacks nothing before its first record: a hole without length
         for each in writers:
-            for control in each.holes.close(key, at_ns=max(at_ns, self.last_ns + 1)):
+            for control in each.holes.close(key, at_ns=sound_ns):
                 yield each.control(control, self._rise(at_ns - 1))
         self._sound.add(key)
 
