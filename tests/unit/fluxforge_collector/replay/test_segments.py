@@ -70,7 +70,7 @@ def test_segments_of_two_lanes_or_a_copy_are_refused_by_name(tmp_path: Path) -> 
     one, other = written(tmp_path / "a", line(1), line(3)), written(tmp_path / "b", line(2), line(4))
     records = open_segments([other, one]).records()
     assert [next(records).envelope.seq, next(records).envelope.seq] == [1, 3]
-    with pytest.raises(InputFileError, match=r"b:1: captured before the end of .*/a: .* replay one lane at a time"):
+    with pytest.raises(InputFileError, match=r"b:1: captured before the end of .*/a: .*; replay them one at a time"):
         next(records)
 
 

@@ -50,8 +50,8 @@ class Segments:
                 if before is not None and at_ns < begins_after_ns:
                     raise InputFileError(
                         record.place,
-                        f"captured before the end of {before}: of another lane (a shard, a leg), or once more; "
-                        "replay one lane at a time",
+                        f"captured before the end of {before}: the two overlap in time, as shards, legs and files "
+                        "ingested apart do; replay them one at a time",
                     )
                 until_ns = max(until_ns, at_ns)
                 yield record
