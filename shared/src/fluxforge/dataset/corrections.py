@@ -1,6 +1,6 @@
 """Corrections: rows by which those of a dataset with the same key are to be replaced. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final, Self
 
 import polars as pl
@@ -14,6 +14,8 @@ from fluxforge.runtime.parquet import ROW_ORDER
 _PLACE: Final = ("exchange", "symbol")
 _HIT: Final = "__hit"
 _NEW: Final = "__new"
+DIFFERS: Final = "__differs"
+"""Column of `Corrections.hits`: whether a row is not as it is to be."""
 
 
 class Corrections:
@@ -71,21 +73,24 @@ class Corrections:
         return type(self)(rows, self._keys)
 
     def hits(self, tables: Iterable[pa.Table]) -> pl.DataFrame:
-        """Return the keys of the rows that are replaced; tables need the `fixed` columns alone.
+        """Return the keys of the rows that stand, and in `DIFFERS` whether they change.
+
+        Tables need the `fixed` columns, and what they have of those that are given.
 
         Raises:
             UsageError: A row would move, or a key means several.
         """
         place = [name for name in self.fixed if name not in self._keys]
-        frames = [self.rows.select(self._keys).clear()]
+        given = [name for name in self.rows.columns if name not in self.fixed]
+        frames = [self.rows.select(*self._keys, pl.lit(value=True).alias(DIFFERS)).clear()]
         for table in tables:
-            found = _frame(table).join(self.rows.select(self.fixed), on=self._keys, how="inner", suffix=_NEW)
+            found = _frame(table).join(self.rows, on=self._keys, how="inner", suffix=_NEW)
             for name in place:
                 moved = found.filter(pl.col(name) != pl.col(f"{name}{_NEW}"))
                 if moved.height:
                     is_, was = moved[name][0], moved[f"{name}{_NEW}"][0]
                     raise UsageError(f"corrections: {name} tells where a row stands: expected {is_}, was {was}")
-            frames.append(found.select(self._keys))
+            frames.append(found.select(*self._keys, _differs(found.columns, given).alias(DIFFERS)))
         return pl.concat(frames)
 
     def without(self, hits: pl.DataFrame) -> pl.DataFrame:
@@ -94,7 +99,7 @@ class Corrections:
         Raises:
             UsageError: A key was found more than once.
         """
-        repeated = hits.height - hits.n_unique() if hits.height else 0
+        repeated = hits.height - hits.n_unique(self._keys)
         if repeated:
             raise UsageError(f"corrections: {repeated} keys mean more than one row each")
         return self.rows.join(hits, on=self._keys, how="anti", maintain_order="left")
@@ -126,6 +131,13 @@ def shaped(rows: pl.DataFrame, schema: pa.Schema) -> pa.Table:
     lacking = [name for name in schema.names if name not in rows.columns]
     table = rows.with_columns(pl.lit(None).alias(name) for name in lacking).select(schema.names)
     return table.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(plain(schema)).cast(schema)
+
+
+def _differs(columns: Collection[str], given: Iterable[str]) -> pl.Expr:
+    """Return whether a row differs from what is given; where a column lacks it does, so that `change` names it."""
+    pairs = ((pl.col(name), f"{name}{_NEW}") for name in given)
+    changes = [is_.ne_missing(pl.col(to_be)) if to_be in columns else pl.lit(value=True) for is_, to_be in pairs]
+    return pl.any_horizontal(pl.lit(value=False), *changes)
 
 
 def _frame(table: pa.Table) -> pl.DataFrame:

@@ -13,7 +13,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fluxforge.dataset.corrections import Corrections, shaped
+from fluxforge.dataset.corrections import DIFFERS, Corrections, shaped
 from fluxforge.dataset.rewrite.candidates import Candidate, Found, Left
 from fluxforge.dataset.rewrite.merge import Sorted, decoded, in_order
 from fluxforge.dataset.rewrite.output import Change
@@ -91,6 +91,8 @@ class Editor:
     def upsert(self, partition: str, corrections: Corrections, *, reason: str, dry_run: bool = False) -> Edited:
         """Let rows of a partition be those of the corrections with the same key, and add those that it has not.
 
+        A file whose rows are as they are to be is not rewritten.
+
         Raises:
             EditRefusedError: Somebody is at work on the partition, or nothing of ours stands there.
             UsageError: The corrections are none for these columns, or would move a row.
@@ -99,9 +101,9 @@ class Editor:
         with self._at_rest(partition) as (entries, found):
             if not found.candidates:
                 raise EditRefusedError(partition, "no file of ours stands there")
-            columns = corrections.fixed
-            hits = {file: corrections.hits(self._tables(partition, file, columns)) for file in found.candidates}
-            touched = [file for file, keys in hits.items() if keys.height]
+            columns, more = corrections.fixed, corrections.rows.columns
+            hits = {file: corrections.hits(self._tables(partition, file, columns, more)) for file in found.candidates}
+            touched = [file for file, keys in hits.items() if keys[DIFFERS].any()]
             missing = corrections.without(pl.concat(hits.values()))
             groups = _alike(touched or ([min(found.candidates, key=_size)] if missing.height else []))
             if not dry_run:
@@ -112,7 +114,7 @@ class Editor:
             return Edited(
                 partition,
                 sum(map(len, groups)),
-                corrected=sum(keys.height for keys in hits.values()),
+                corrected=sum(int(keys[DIFFERS].sum()) for keys in hits.values()),
                 added=missing.height,
                 left=found.left,
             )
@@ -136,16 +138,19 @@ class Editor:
         columns = condition.meta.root_names() or ["ts"]
         return sum(int(_mask(table, condition).sum()) for table in self._tables(partition, file, columns))
 
-    def _tables(self, partition: str, file: Candidate, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """Yield columns of a file, row group by row group."""
+    def _tables(
+        self, partition: str, file: Candidate, columns: Sequence[str], more: Sequence[str] = ()
+    ) -> Iterator[pa.Table]:
+        """Yield columns of a file, and of `more` those that it has, row group by row group."""
         with self._rewriter.looker.open(partition, file) as opened:
             lacking = [name for name in columns if name not in opened.schema_arrow.names]
             if lacking:
                 there = ", ".join(opened.schema_arrow.names)
                 raise UsageError(f"column {lacking[0]!r}: expected one of {there}")
+            wanted = list(dict.fromkeys([*columns, *(name for name in more if name in opened.schema_arrow.names)]))
             for group in range(opened.metadata.num_row_groups):
                 try:
-                    yield opened.read_row_group(group, columns=list(columns))
+                    yield opened.read_row_group(group, columns=wanted)
                 except (pa.ArrowException, OSError) as error:
                     raise FileUnreadableError(f"{partition}/{file.name}", str(error).splitlines()[0]) from error
 

@@ -120,6 +120,22 @@ def test_rows_are_corrected_by_key_and_others_are_added(world: World) -> None:
     assert set(table.column("side").to_pylist()) == {"buy", None}  # not given, so it stays, or is not known
 
 
+def test_rows_that_are_as_they_are_to_be_change_nothing(world: World) -> None:
+    before = world.names()
+    editor = Editor(world.rewriter())
+    rows = pl.concat(
+        pl.from_arrow(pq.ParquetFile(world.place / name).read())  # type: ignore[misc] # a frame
+        for name in before
+    )
+    assert editor.upsert(PARTITION, Corrections.of(rows, "trades", TRADES), reason="upsert") == Edited(PARTITION)
+    assert Journals(world.output).entries(PARTITION) == []
+    one = rows.with_columns(price=pl.when(pl.col("seq") == 30).then(None).otherwise("price"))
+    edited = editor.upsert(PARTITION, Corrections.of(one, "trades", TRADES), reason="upsert")
+    assert edited == Edited(PARTITION, files=1, corrected=1)
+    assert {before[0], before[2]} < set(world.names())
+    assert prices(world)[30] is None
+
+
 def test_rows_that_are_only_added_join_the_smallest_file(world: World) -> None:
     assert Editor(world.rewriter()).upsert(PARTITION, correction(100, 1, 2.0), reason="upsert").added == 1
     assert prices(world)[100] == 2.0

@@ -135,7 +135,7 @@ def test_parts_that_are_edited_before_they_are_merged_balance(tmp_path: Path) ->
     datasets = Datasets.of(world.settings)
     datasets.delete("trades", "seq = 2")
     datasets.delete("books")
-    rows = datasets.scan("trades").collect().head(1).drop("source").with_columns(price=pl.lit(1.0))
+    rows = datasets.scan("trades").collect().head(1).drop("source").with_columns(price=pl.lit(9.5))
     assert [one.corrected for one in datasets.upsert("trades", rows)] == [1]
     audit = world.audit(deep=True)
     assert (audit.findings, audit.lanes[0].removed) == ((), 1 + 4)
