@@ -28,9 +28,6 @@ class WireServer:
         self._left = list(script.conversations)
         self._wanted_port = port
         self._speed = speed
-        self._playing = 0
-        self.finished = asyncio.Event()
-        """Set when every recorded connection was played to its end."""
         self.port = 0
 
     async def __aenter__(self) -> Self:
@@ -74,7 +71,6 @@ class WireServer:
         socket = web.WebSocketResponse(max_msg_size=_FRAME_BYTES_MAX)
         await socket.prepare(request)
         heard = _Heard()
-        self._playing += 1
         try:
             async with asyncio.TaskGroup() as tasks:
                 playing = tasks.create_task(self._play(socket, conversation, heard))
@@ -89,26 +85,21 @@ class WireServer:
     async def _play(self, socket: web.WebSocketResponse, conversation: Conversation, heard: "_Heard") -> None:
         began_s = asyncio.get_running_loop().time()
         asked = 0
-        try:
-            for number, (at_ns, frame) in enumerate(conversation.frames):
-                if frame.sent:
-                    asked += 1
-                    continue
-                await heard.until(asked)
-                await self._until(began_s, at_ns)
-                if isinstance(frame.payload, str):
-                    await socket.send_str(frame.payload)
-                else:
-                    await socket.send_bytes(frame.payload)
-                if number % _FRAMES_PER_TURN == 0:
-                    await asyncio.sleep(0)
-            if conversation.lasts_ns is not None:
-                await self._until(began_s, conversation.lasts_ns)
-                await socket.close()
-        finally:
-            self._playing -= 1
-            if not (self._playing or self._left):
-                self.finished.set()
+        for number, (at_ns, frame) in enumerate(conversation.frames):
+            if frame.sent:
+                asked += 1
+                continue
+            await heard.until(asked)
+            await self._until(began_s, at_ns)
+            if isinstance(frame.payload, str):
+                await socket.send_str(frame.payload)
+            else:
+                await socket.send_bytes(frame.payload)
+            if number % _FRAMES_PER_TURN == 0:
+                await asyncio.sleep(0)
+        if conversation.lasts_ns is not None:
+            await self._until(began_s, conversation.lasts_ns)
+            await socket.close()
 
     async def _until(self, began_s: float, at_ns: int) -> None:
         if self._speed:
