@@ -59,6 +59,7 @@ class ReplaySource(Source):
         self._feeds = feeds
         self._speed = speed
         self._ended = ended
+        self._boots: dict[Slot, str] = {}
         self.published = 0
 
     @property
@@ -74,7 +75,7 @@ class ReplaySource(Source):
     @override
     async def run(self, sink: Sink) -> None:
         loop = asyncio.get_running_loop()
-        began_s, first_ns, boot = loop.time(), 0, ""
+        began_s, first_ns = loop.time(), 0
         feeds = {key: sink.feed(feed) for key, feed in self._feeds.items()}
         for number, record in enumerate(self._segments.records()):
             first_ns = first_ns or record.envelope.capture_ns
@@ -86,12 +87,19 @@ class ReplaySource(Source):
                 await asyncio.sleep(max(0.0, wait_s))
             while sink.is_busy:  # noqa: ASYNC110 - it becomes less by being stored
                 await asyncio.sleep(_BUSY_S)
-            if boot and record.envelope.boot != boot:
-                sink.note(Event.GAP, list(feeds.values()), reason="another process went on with the capture")
-            boot = record.envelope.boot
+            self._follow(sink, feeds, record)
             _enter(sink, feeds, record)
             self.published += 1
         self._ended()
+
+    def _follow(self, sink: Sink, feeds: Mapping[Slot, LaneFeed], record: Recorded) -> None:
+        """Say of which feeds another process went on with the capture; ingested files stand side by side in a lane."""
+        boot = record.envelope.boot
+        slots = [slot for slot in _slots(record) if slot in feeds]
+        changed = [feeds[slot] for slot in slots if self._boots.get(slot, boot) != boot]
+        self._boots.update(dict.fromkeys(slots, boot))
+        if changed:
+            sink.note(Event.GAP, changed, reason="another process went on with the capture")
 
     @override
     async def close(self) -> None:
@@ -111,10 +119,7 @@ def _enter(sink: Sink, feeds: Mapping[Slot, LaneFeed], record: Recorded) -> None
             backfill=envelope.source_kind is not None,
         )
         return
-    try:
-        control = Control.from_json(record.data)
-    except (RecordError, orjson.JSONDecodeError) as error:
-        raise InputFileError(record.place, str(error)) from error
+    control = _control(record)
     concerned = [feeds[key] for key in map(_slot, control.concerned()) if key in feeds]
     if control.repeat or (control.concerned() and not concerned):
         return
@@ -129,6 +134,21 @@ def _enter(sink: Sink, feeds: Mapping[Slot, LaneFeed], record: Recorded) -> None
         )
     elif control.event is Event.DROPPED and concerned:
         sink.note(Event.GAP, concerned, reason=f"dropped at capture: {control.reason}", count=control.count)
+
+
+def _slots(record: Recorded) -> list[Slot]:
+    """Return the feeds that a record is of, or tells of."""
+    envelope = record.envelope
+    if envelope.channel != CONTROL_CHANNEL:
+        return [(envelope.channel, envelope.symbol)]
+    return [_slot(key) for key in _control(record).concerned()]
+
+
+def _control(record: Recorded) -> Control:
+    try:
+        return Control.from_json(record.data)
+    except (RecordError, orjson.JSONDecodeError) as error:
+        raise InputFileError(record.place, str(error)) from error
 
 
 def _slot(key: FeedKey) -> Slot:
