@@ -33,6 +33,11 @@ class Watched(World):
             self.scopes.append(scope)
             self.watch(scope, [f"book:{feed.market}"])
 
+    def subscribe_anew(self) -> None:
+        for scope in self.scopes:
+            for name in scope.hashes:
+                self.client.future(name)
+
     def pass_s(self, seconds: int, *speaking: str) -> None:
         for _ in range(seconds):
             self.desk.clock.advance(NS_PER_S)
@@ -77,6 +82,30 @@ async def test_the_hole_of_a_stall_ends_with_the_next_record(world: Watched) -> 
     (closing,) = [control for control in world.desk.controls if control.hole == stalled.hole and control.to_ns]
     assert (closing.event, closing.from_ns) == (Event.RESYNCED, stalled.from_ns)
     assert world.desk.writer.feed(BOOK).last_ns >= (closing.to_ns or 0) > (closing.from_ns or 0) + 11 * NS_PER_S
+
+
+async def test_a_book_that_only_answers_its_remedy_is_unsound_again_from_that_answer_on(world: Watched) -> None:
+    world.pass_s(5, "BTC/USDT", "ETH/USDT")
+    world.pass_s(11, "ETH/USDT")
+    world.pass_s(1, "BTC/USDT", "ETH/USDT")
+    book = world.desk.writer.feed(BOOK)
+    answered_ns = book.last_ns
+    world.subscribe_anew()
+    world.pass_s(12, "ETH/USDT")
+    first, again = world.stalls()
+    assert first.hole != again.hole
+    assert (again.scope, again.from_ns, book.unsound) == (book.key, answered_ns, True)
+    assert [stalled.detail and stalled.detail["remedy"] for stalled in (first, again)] == ["resubscribe", "reconnect"]
+
+
+async def test_what_is_fetched_after_a_hole_is_no_speech_of_its_feed(world: Watched) -> None:
+    world.pass_s(5, "BTC/USDT", "ETH/USDT")
+    writer = world.desk.writer
+    for _ in range(11):
+        world.pass_s(1, "ETH/USDT")
+        writer.record(writer.feed(BOOK), b"[]", exchange_ms=None, at_ns=writer.now(), conn=0, backfill=True)
+    (stalled,) = world.stalls()
+    assert stalled.scope == writer.feed(BOOK).key
 
 
 async def test_a_silent_connection_is_replaced_and_all_its_feeds_are_named(world: Watched) -> None:

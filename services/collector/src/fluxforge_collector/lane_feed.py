@@ -11,10 +11,12 @@ from fluxforge_collector.blocks import FeedSlot
 class LaneFeed:
     """One feed as its lane counts it. `last_data`, `last_ms` and `last_ns` are of its newest record.
 
+    `backfilled`: how many of the seqs are of what was fetched after a hole.
     `held`: its source knows it to be broken, so no record ends its holes before it is released.
     """
 
     __slots__ = (
+        "backfilled",
         "dropped",
         "held",
         "key",
@@ -36,6 +38,7 @@ class LaneFeed:
         self.slot: FeedSlot = (feed.channel, feed.symbol)
         self.line = RecordWriter(feed, boot).line
         self.seq = 0
+        self.backfilled = 0
         self.dropped = 0
         self.unsound = True
         self.held = False

@@ -140,6 +140,8 @@ class LaneWriter:
         What is fetched after a hole (`backfill`) ends no hole, and is not the feed's newest.
         """
         feed.seq = seq = feed.seq + 1
+        if backfill:
+            feed.backfilled += 1
         if self._buffer.refusing:
             self._drops.note(feed, at_ns)
             return

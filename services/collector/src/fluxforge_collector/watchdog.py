@@ -54,7 +54,7 @@ class Watchdog:
         self._carriers = carriers
         self._sink = sink
         self._judge = Judge(limits)
-        self._seqs: dict[LaneFeed, int] = {}
+        self._spoken: dict[LaneFeed, int] = {}
         self._carried: set[LaneFeed] = set()
         self._at_ns = 0
 
@@ -78,17 +78,19 @@ class Watchdog:
             self._judge.joined(feed.key, self._at_ns)
         self._carried = listened
         for feed in listened:
-            news = feed.seq - self._seqs.get(feed, 0)
+            spoken = feed.seq - feed.backfilled
+            news = spoken - self._spoken.get(feed, 0)
             if news:
                 self._judge.heard(feed.key, self._at_ns, news)
-                self._seqs[feed] = feed.seq
+                self._spoken[feed] = spoken
         links = [Link(name, carrier.number, tuple(carried[name])) for name, carrier in carriers.items()]
         for finding in self._judge.findings(links, self._at_ns):
             self._act(finding, carriers[finding.link.name], carried[finding.link.name])
 
     def _act(self, finding: Finding, carrier: Carrier, carried: Mapping[FeedKey, LaneFeed]) -> None:
         reason = _reason(finding)
-        news = [carried[key] for key in finding.news]
+        # A record that only answered a remedy has ended the hole of the silence that goes on.
+        news = [carried[key] for key in finding.feeds if key in finding.news or not carried[key].unsound]
         if news:
             self._sink.note(
                 Event.STALLED,

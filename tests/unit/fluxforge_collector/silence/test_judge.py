@@ -171,10 +171,89 @@ def test_a_silence_that_was_healed_is_not_learned_and_one_that_was_not_doubles_t
         _, until_s = play(judge, both(), regular(BOOK, 1.0), regular(TRADES, 1.0), count=400)
         before_ns = judge.limit_ns(BOOK) or 0
         acted = first_finding(judge, both(), regular(TRADES, 1.0), from_s=until_s, until_s=until_s + 100)
-        judge.heard(BOOK, ns(until_s + back_s) + acted.silent_ns)
+        back_ns = ns(until_s + back_s) + acted.silent_ns
+        judge.heard(BOOK, back_ns)
+        judge.heard(BOOK, back_ns + ns(1))
         after_ns = judge.limit_ns(BOOK) or 0
         assert before_ns <= after_ns <= factor * before_ns
-        assert judge.verdict(BOOK, ns(until_s + back_s) + acted.silent_ns) is Verdict.HEALTHY
+        assert judge.verdict(BOOK, back_ns + ns(1)) is Verdict.HEALTHY
+
+
+BOOKS = (BOOK, OTHER, FeedKey("orderbook", "ETH-USDT"))
+LOOK_NS = NS_PER_S // 4
+
+
+@pytest.mark.parametrize("answer_s", [0.5, 2, 20])
+def test_a_book_whose_stream_is_dead_stays_stalled_however_soon_each_remedy_is_answered(answer_s: float) -> None:
+    judge, links, at_ns = Judge(SilenceLimits()), [Link("x", 1, BOOKS)], 0
+    answers: list[int] = []
+    done = []
+    while at_ns < 3_600 * NS_PER_S:
+        at_ns += LOOK_NS
+        for feed in BOOKS:
+            if feed is not BOOK or at_ns < 300 * NS_PER_S:
+                judge.heard(feed, at_ns)
+        if answers and answers[0] <= at_ns:  # a whole book by REST, and nothing behind it
+            judge.heard(BOOK, answers.pop(0))
+        for finding in judge.findings(links, at_ns):
+            assert finding.feeds == (BOOK,)
+            done.append((finding.remedy, finding.limit_ns))
+            answers.append(at_ns + ns(answer_s))
+    assert judge.verdict(BOOK, at_ns) is Verdict.FEED_STALLED
+    assert [remedy for remedy, _ in done[:3]] == [Remedy.RESUBSCRIBE, Remedy.RECONNECT, Remedy.RESUBSCRIBE]
+    assert max(limit_ns for _, limit_ns in done) < ns(max(10, 2 * answer_s))
+    assert len(done) < 16
+
+
+@pytest.mark.parametrize("back_s", [2, 60])
+def test_a_connection_that_freezes_again_and_again_is_found_as_soon_as_the_first_time(back_s: float) -> None:
+    judge, number, at_ns, found = Judge(SilenceLimits()), 1, 0, []
+    freezes_ns, back_ns = 300 * NS_PER_S, 0
+    while at_ns < 3 * 3_600 * NS_PER_S:
+        at_ns += LOOK_NS
+        if at_ns < back_ns:
+            continue
+        links = [Link("x", number, BOOKS)]
+        if at_ns < freezes_ns:
+            for feed in BOOKS:
+                judge.heard(feed, at_ns, 3)
+        for finding in judge.findings(links, at_ns):
+            found.append(finding.silent_ns)
+            number, back_ns = number + 1, at_ns + ns(back_s)
+            freezes_ns = back_ns + 600 * NS_PER_S
+    assert len(found) > 12
+    assert max(found) < 10 * NS_PER_S
+
+
+def test_a_feed_that_speaks_twice_after_its_remedy_is_healthy_again() -> None:
+    judge = Judge(SilenceLimits())
+    _, until_s = play(judge, both(), regular(BOOK, 1.0), regular(TRADES, 1.0), count=400)
+    acted = first_finding(judge, both(), regular(TRADES, 1.0), from_s=until_s, until_s=until_s + 100)
+    back_ns = ns(until_s + 0.2) + acted.silent_ns
+    judge.heard(BOOK, back_ns)
+    assert judge.verdict(BOOK, back_ns) is Verdict.FEED_STALLED
+    judge.heard(BOOK, back_ns + ns(1))
+    assert judge.verdict(BOOK, back_ns + ns(1)) is Verdict.HEALTHY
+    again = first_finding(judge, both(), regular(TRADES, 1.0), from_s=until_s + 20, until_s=until_s + 100)
+    assert (again.remedy, again.news) == (Remedy.RESUBSCRIBE, (BOOK,))
+
+
+@pytest.mark.parametrize("every_s", [30.0, 120.0])
+def test_a_market_that_slows_down_without_a_wrong_is_left_alone_before_long(every_s: float) -> None:
+    judge, at_ns, done = Judge(SilenceLimits()), 0, []
+    links = [Link("x", 1, (BOOK, OTHER))]
+    while at_ns < 4 * 3_600 * NS_PER_S:
+        at_ns += LOOK_NS
+        judge.heard(OTHER, at_ns)
+        slow_s = 1.0 if at_ns < 300 * NS_PER_S else every_s
+        if at_ns % ns(slow_s) == 0:
+            judge.heard(BOOK, at_ns)
+        for finding in judge.findings(links, at_ns):
+            done.append(at_ns)
+            if finding.remedy is Remedy.RECONNECT:
+                links = [Link("x", links[0].number + 1, (BOOK, OTHER))]
+    assert len(done) < 40
+    assert max(done) < 3 * 3_600 * NS_PER_S
 
 
 def test_a_new_connection_is_given_time_to_subscribe() -> None:

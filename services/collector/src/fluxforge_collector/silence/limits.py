@@ -49,9 +49,9 @@ class Link(NamedTuple):
 class Finding:
     """A stall to do something about.
 
-    `feeds` are those concerned, `news` those of them that were not found stalled before. `silent_ns` is how long there
-    was nothing of them, `limit_ns` what was allowed, `around` how many records the symbol's other channels brought
-    meanwhile.
+    `feeds` are those concerned, `news` those of them that have spoken of themselves since they were last found
+    stalled. `silent_ns` is how long there was nothing of them, `limit_ns` what was allowed, `around` how many records
+    the symbol's other channels brought meanwhile.
     """
 
     verdict: Verdict

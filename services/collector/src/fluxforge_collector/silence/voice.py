@@ -18,12 +18,17 @@ _KNOWN_MIN: Final = 30
 _AROUND_MIN: Final = 3
 _RETRY_NS_MIN: Final = 10 * NS_PER_S
 _DOUBLINGS_MAX: Final = 16
+_ANSWER_NS_MAX: Final = 30 * NS_PER_S
+"""So long a remedy may take to be answered: by a whole book, the latest trades, whatever a new subscription brings."""
 
 
 class Voice:
-    """One voice. Times are ns of one clock that never falls; `tries` counts remedies since it was heard last."""
+    """One voice. Times are ns of one clock that never falls.
 
-    __slots__ = ("_acted_ns", "_around", "_counted", "_gaps", "_grace_ns", "_since_ns", "last_ns", "tries")
+    `tries` counts remedies since it last spoke of itself: what answers a remedy shows no stream behind it.
+    """
+
+    __slots__ = ("_acted_ns", "_answered", "_around", "_counted", "_gaps", "_grace_ns", "_since_ns", "last_ns", "tries")
 
     def __init__(self, at_ns: int) -> None:
         self._gaps = Gaps(NS_PER_S / 100)
@@ -31,18 +36,22 @@ class Voice:
         self._since_ns = at_ns
         self._grace_ns = 0
         self._acted_ns = 0
+        self._answered = False
         self._counted = 0
         self.last_ns: int | None = None
         self.tries = 0
 
     def heard(self, at_ns: int, counted: int, limits: SilenceLimits) -> None:
         """Take note that it speaks; `counted` is what the symbol's other channels have ever brought until now."""
-        if self.last_ns is not None:
+        is_answer = self.tries > 0 and not self._answered and self._tried_ns(at_ns) <= _ANSWER_NS_MAX + self._grace_ns
+        if self.last_ns is not None and not is_answer:
             self._learn(at_ns, counted, limits)
         self.last_ns = self._since_ns = at_ns
         self._counted = counted
         self._grace_ns = 0
-        self.tries = 0
+        self._answered = is_answer
+        if not is_answer:
+            self.tries = 0
 
     def restart(self, at_ns: int, grace_ns: int) -> None:
         """Count its silence anew, and allow for so much more of it: what carried it was replaced."""
@@ -53,6 +62,7 @@ class Voice:
         """Take note that a remedy was begun."""
         self.tries += 1
         self._acted_ns = at_ns
+        self._answered = False
 
     def silent_ns(self, at_ns: int) -> int:
         """Return how long nothing was heard, or since when it is listened to."""
@@ -90,15 +100,20 @@ class Voice:
         if not self.tries:
             return at_ns - self._since_ns > limit_ns + self._grace_ns
         wait_ns = max(limit_ns, _RETRY_NS_MIN) << min(self.tries - 1, _DOUBLINGS_MAX)
-        return at_ns - max(self._acted_ns, self._since_ns) > min(wait_ns, limits.ceiling_ns) + self._grace_ns
+        return self._tried_ns(at_ns) > min(wait_ns, limits.ceiling_ns) + self._grace_ns
+
+    def _tried_ns(self, at_ns: int) -> int:
+        """Return since when the last remedy could be heard to work: it was begun, its connection stood, it answered."""
+        return at_ns - max(self._acted_ns, self._since_ns)
 
     def _learn(self, at_ns: int, counted: int, limits: SilenceLimits) -> None:
-        gap_ns = self.silent_ns(at_ns)
+        gap_ns = at_ns - self._since_ns
         if self.tries:
             # What spoke soon after the remedy was healed by it, and its silence was no gap. What did not would have
-            # spoken anyway: that is learned, but no single silence more than doubles a limit.
+            # spoken anyway: that is learned, but no single silence makes a limit more than two and a half times as
+            # long, which is twice on a grid of quarters.
             limit_ns = self.limit_ns(limits, supported=False)
-            if limit_ns is None or at_ns - self._acted_ns <= self._gaps.usual:
+            if limit_ns is None or self._tried_ns(at_ns) <= self._gaps.usual:
                 return
             self._gaps.add(min(gap_ns, limit_ns), gap_ns)
         elif self._since_ns == self.last_ns:
