@@ -11,12 +11,13 @@ from fluxforge_collector.blocks import FeedSlot
 class LaneFeed:
     """One feed as its lane counts it. `last_data`, `last_ms` and `last_ns` are of its newest record.
 
-    `backfilled`: how many of the seqs are of what was fetched after a hole.
-    `held`: its source knows it to be broken, so no record ends its holes before it is released.
+    `captured`: it is wanted; nothing of it may enter otherwise. `held`: its source knows it to be broken, so no record
+    ends its holes before it is released. `backfilled`: how many of its seqs are of what was fetched after a hole.
     """
 
     __slots__ = (
         "backfilled",
+        "captured",
         "dropped",
         "held",
         "key",
@@ -40,6 +41,7 @@ class LaneFeed:
         self.seq = 0
         self.backfilled = 0
         self.dropped = 0
+        self.captured = True
         self.unsound = True
         self.held = False
         self.last_data = b""

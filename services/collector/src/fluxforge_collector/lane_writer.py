@@ -103,7 +103,9 @@ class LaneWriter:
         A feed that was here before goes on counting where it left off.
         """
         entered = [self._by_feed.setdefault(feed, LaneFeed(feed, self._boot)) for feed in feeds]
-        self._by_key.update((feed.key, feed) for feed in entered)
+        for feed in entered:
+            feed.captured = True
+            self._by_key[feed.key] = feed
         self.feeds = (*self.feeds, *entered)
         self.note(Event.STARTED, entered, reason=why)
         return entered
@@ -113,6 +115,8 @@ class LaneWriter:
         self._report_drops(self.now())
         gone = set(feeds)
         self.feeds = tuple(feed for feed in self.feeds if feed not in gone)
+        for feed in gone:
+            feed.captured = False
         keys = tuple(feed.key for feed in feeds)
         at_ns = self._enter(self.now())
         hole = self._open(Event.STOPPED, feeds, reason=why, from_ns=at_ns, at_ns=at_ns)

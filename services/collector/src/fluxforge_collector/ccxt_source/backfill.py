@@ -4,18 +4,17 @@ They enter the lane as records of their own kind, with the time at which they we
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
-import ccxt
 import orjson
 
 from fluxforge.domain.backoff import Backoff
 from fluxforge_collector.ccxt_source.missing import Missing, missing_candles, missing_trades
 from fluxforge_collector.ccxt_source.unify import without_info
 from fluxforge_collector.events import CollectorEvents
-from fluxforge_collector.lane_feed import Recovery
+from fluxforge_collector.lane_feed import LaneFeed, Recovery
 from fluxforge_collector.source import Sink
 
 _BACKOFF: Final = Backoff(base_s=1.0, cap_s=30.0)
@@ -57,19 +56,21 @@ class Backfill:
         found: Missing | None = None
         reason = "what was fetched does not join what was captured"
         for tries in range(1, _TRIES + 1):
+            updates = None
             try:
                 found = await self._fetch(recovery)
-            except ccxt.BaseError as error:
+                updates = None if found is None else list(_updates(feed.key.channel, found.items))
+            except Exception as error:  # noqa: BLE001 - a venue answers what it likes, and no feed may end by it
                 reason = f"{type(error).__name__}: {error}"[:300]
-            if found is not None:
+            if not feed.captured:
+                reason = "the feed is captured no more"
                 break
+            if found is not None and updates is not None:
+                self._enter(feed, updates)
+                self._events.backfilled(feed.key, items=len(found.items), is_whole=found.is_whole)
+                return
             await asyncio.sleep(_BACKOFF.delay_s(tries, self._chance))
-        if found is None:
-            self._events.backfill_failed(feed.key, reason)
-            return
-        for start in range(0, len(found.items), _RECORD_ITEMS_MAX):
-            self._enter(recovery, found.items[start : start + _RECORD_ITEMS_MAX])
-        self._events.backfilled(feed.key, items=len(found.items), is_whole=found.is_whole)
+        self._events.backfill_failed(feed.key, reason)
 
     async def _fetch(self, recovery: Recovery) -> Missing | None:
         from_ms = recovery.from_ns // _NS_PER_MS
@@ -105,17 +106,15 @@ class Backfill:
         kind = next((kind for kind in _BINANCE if entry.get(kind)), None)
         return {"fetchTradesMethod": _BINANCE[kind]} if kind else {}
 
-    def _enter(self, recovery: Recovery, items: Sequence[Any]) -> None:
-        if recovery.feed.key.channel == "trades":
-            items = [without_info(item) for item in items]
-            exchange_ms = max(item["timestamp"] for item in items)
-        else:
-            exchange_ms = items[-1][0]
-        self._sink.record(
-            recovery.feed,
-            orjson.dumps(items),
-            exchange_ms=exchange_ms,
-            at_ns=self._sink.now(),
-            conn=0,
-            backfill=True,
-        )
+    def _enter(self, feed: LaneFeed, updates: Iterable[tuple[bytes, int]]) -> None:
+        for data, exchange_ms in updates:
+            self._sink.record(feed, data, exchange_ms=exchange_ms, at_ns=self._sink.now(), conn=0, backfill=True)
+
+
+def _updates(channel: str, items: Sequence[Any]) -> Iterator[tuple[bytes, int]]:
+    """Yield what was fetched as data of records, with the venue's time of each, ms UTC."""
+    for start in range(0, len(items), _RECORD_ITEMS_MAX):
+        some = items[start : start + _RECORD_ITEMS_MAX]
+        if channel == "trades":
+            some = [without_info(item) for item in some]
+        yield orjson.dumps(some), max(item["timestamp"] for item in some) if channel == "trades" else some[-1][0]
