@@ -90,10 +90,18 @@ async def fetch_listing(exchange: Any) -> list[dict[str, Any]]:
 
 
 async def install_listing(exchange: Any, listing: list[dict[str, Any]]) -> None:
-    """Have ccxt read frames by these markets from now on."""
+    """Have ccxt read frames by these markets from now on.
+
+    Raises:
+        ccxt.BaseError: It cannot; it goes on by those it has.
+    """
     exchange.listing = listing
     try:
         await exchange.load_markets(reload=True)
+    except ccxt.BaseError:
+        raise
+    except Exception as error:
+        raise ccxt.ExchangeError(f"{exchange.id}: {type(error).__name__}: {error}") from error
     finally:
         exchange.listing = None
 

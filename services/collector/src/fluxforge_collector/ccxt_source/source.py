@@ -147,24 +147,28 @@ class CcxtSource(Source):
             narrow_markets(self._exchange, venue)
             try:
                 listing = await fetch_listing(self._exchange)
+                wanted = self._feeds_of(venue, _by_symbol(listing))
+                await install_listing(self._exchange, listing)
+                self._venue = venue
             except ccxt.BaseError as error:
                 raise ConfigurationError(f"{venue.exchange}: markets cannot be loaded now: {error}") from error
-            wanted = self._feeds_of(venue, _by_symbol(listing))
-            self._venue = venue
-            await self._change(wanted, listing, _CONFIGURED, _UNCONFIGURED)
+            finally:
+                narrow_markets(self._exchange, self._venue)
+            await self._change(wanted, _CONFIGURED, _UNCONFIGURED)
 
     async def refresh(self) -> None:
         """Ask for the listings anew; capture what is new of what is wanted, and give up what is listed no more.
 
         Raises:
-            ccxt.BaseError: The exchange does not answer.
+            ccxt.BaseError: The exchange does not answer, or nothing that ccxt can read.
             UsageError: Nothing of what is wanted is listed: believed to be the exchange's mistake.
         """
         async with self._changing:
             listing = await fetch_listing(self._exchange)
             markets = _by_symbol(listing)
             wanted = self._feeds_of(listed(self._venue, markets), markets)
-            await self._change(wanted, listing, _LISTED, _UNLISTED)
+            await install_listing(self._exchange, listing)
+            await self._change(wanted, _LISTED, _UNLISTED)
 
     async def _refresh_for_ever(self, every_s: float) -> None:
         wait_s = every_s
@@ -177,15 +181,12 @@ class CcxtSource(Source):
                 wait_s = min(every_s, _RETRY_S)
                 self._events.markets_load_failed(error, retry_s=wait_s)
 
-    async def _change(
-        self, wanted: Mapping[str, Sequence[Feed]], listing: list[dict[str, Any]], added: str, removed: str
-    ) -> None:
+    async def _change(self, wanted: Mapping[str, Sequence[Feed]], added: str, removed: str) -> None:
         """Go over to other feeds, one by one: what was wanted before and still is knows nothing of it."""
         before = [feed for feeds in self._wanted.values() for feed in feeds]
         after = {feed for feeds in wanted.values() for feed in feeds}
         gone = [feed for feed in before if feed not in after]
         new = {method: [feed for feed in feeds if feed not in before] for method, feeds in wanted.items()}
-        await install_listing(self._exchange, listing)
         self._wanted = {method: list(feeds) for method, feeds in wanted.items()}
         sink, pumps = self._sink, self._pumps
         if sink is not None and pumps is not None and gone:
