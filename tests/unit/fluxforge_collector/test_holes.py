@@ -67,3 +67,12 @@ def test_the_time_in_holes_counts_once_however_many_hold_a_feed() -> None:
     holes.close(BOOK, at_ns=1700)
     assert holes.spent_ns(BOOK, 5000) == 100 + 700
     assert holes.spent_ns(FeedKey("ticker", "BTC-USDT"), 5000) == 0
+
+
+def test_the_time_in_which_a_feed_was_not_wanted_is_in_no_hole() -> None:
+    holes = opened()
+    holes.leave(BOOK, at_ns=150)
+    assert holes.spent_ns(BOOK, 10_000) == 50
+    holes.open(Event.STARTED, [BOOK], reason=None, from_ns=10_000, at_ns=10_000)
+    holes.close(BOOK, at_ns=10_007)
+    assert holes.spent_ns(BOOK, 20_000) == 57

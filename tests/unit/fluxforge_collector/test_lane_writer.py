@@ -5,8 +5,9 @@ import pytest
 from fluxforge.domain.control import After, Event, FeedKey
 from fluxforge.domain.record import Feed
 from fluxforge_collector.holes import REPEAT_NS
+from fluxforge_collector.lane_feed import Recovery
 from fluxforge_collector.settings import Limits
-from tests.unit.fluxforge_collector.made import BEGIN_NS, BOOK, BOOT, SECOND_NS, Desk
+from tests.unit.fluxforge_collector.made import BEGIN_NS, BOOK, BOOT, SECOND_NS, TRADES, Desk
 
 BOOK_KEY = FeedKey("orderbook", "BTC-USDT")
 TRADES_KEY = FeedKey("trades", "BTC-USDT")
@@ -283,3 +284,53 @@ def test_drops_of_a_feed_are_named_before_it_goes() -> None:
     assert desk.trades.dropped
     desk.writer.remove([desk.trades], "not wanted")
     assert [control.event for control in desk.controls[-2:]] == [Event.DROPPED, Event.STOPPED]
+
+
+def recoveries_of(desk: Desk) -> list[Recovery]:
+    found: list[Recovery] = []
+    desk.writer.on_recovered(found.append)
+    return found
+
+
+def test_what_a_new_boot_missed_is_told_of_the_feeds_it_began_with_once() -> None:
+    desk = Desk()
+    found = recoveries_of(desk)
+    ended_ns = BEGIN_NS - 60 * SECOND_NS
+    desk.writer.start(After("0ld", 9, ended_ns))
+    desk.record(desk.trades, b'[{"id":"1"}]')
+    desk.record(desk.trades, b'[{"id":"2"}]')
+    assert found == [Recovery(desk.trades, ended_ns, b"", b'[{"id":"1"}]')]
+    desk.writer.note(Event.DISCONNECTED, [desk.trades])
+    lost_ns = desk.controls[-1].from_ns
+    desk.record(desk.trades, b'[{"id":"3"}]')
+    assert found[1:] == [Recovery(desk.trades, lost_ns or 0, b'[{"id":"2"}]', b'[{"id":"3"}]')]
+
+
+def test_a_feed_that_is_added_has_nothing_behind_it_to_fetch() -> None:
+    desk = Desk(feeds=(BOOK, TRADES))
+    found = recoveries_of(desk)
+    desk.writer.start(After("0ld", 9, BEGIN_NS - 60 * SECOND_NS))
+    desk.clock.advance(6 * 3_600 * SECOND_NS)
+    (eth,) = desk.writer.add([ETH], "wanted")
+    desk.record(eth)
+    assert found == []
+    desk.writer.note(Event.DISCONNECTED, [eth])
+    desk.record(eth)
+    assert [recovery.feed for recovery in found] == [eth]
+
+
+def test_the_time_in_which_a_feed_was_not_wanted_is_not_fetched_and_in_no_hole() -> None:
+    desk = Desk()
+    found = recoveries_of(desk)
+    desk.writer.start(After("0ld", 9, BEGIN_NS - 60 * SECOND_NS))
+    desk.record(desk.trades)
+    spent_ns = desk.writer.spent_ns(desk.trades, desk.clock.wall_ns())
+    found.clear()
+    for feed in (desk.trades, desk.book):
+        desk.writer.remove([feed], "not wanted")
+        desk.clock.advance(10 * 3_600 * SECOND_NS)
+        desk.writer.add([BOOK if feed is desk.book else TRADES], "wanted again")
+        assert (feed.last_data, feed.last_ms, feed.last_ns) == (b"", None, 0)
+        desk.record(feed)
+    assert found == []
+    assert desk.writer.spent_ns(desk.trades, desk.clock.wall_ns()) < spent_ns + SECOND_NS

@@ -55,9 +55,7 @@ class Holes:
     def close(self, feed: FeedKey, *, at_ns: int) -> list[Control]:
         """Take a feed out of all its holes; return the records that say so, oldest hole first."""
         event = Event.RESYNCED if feed.channel == _BOOK_CHANNEL else Event.RECOVERED
-        if feed in self._since_ns:
-            self._ended_ns[feed] = self.spent_ns(feed, at_ns)
-            del self._since_ns[feed]
+        self._settle(feed, at_ns)
         closing = []
         for hole in list(self._open.values()):
             if feed not in hole.feeds:
@@ -71,8 +69,9 @@ class Holes:
         self._set_due()
         return closing
 
-    def leave(self, feed: FeedKey) -> None:
+    def leave(self, feed: FeedKey, *, at_ns: int) -> None:
         """Take a feed out of all its holes without a word: it is not captured any more."""
+        self._settle(feed, at_ns)
         for hole in list(self._open.values()):
             if feed in hole.feeds:
                 hole.feeds.remove(feed)
@@ -107,6 +106,10 @@ class Holes:
     def is_open(self, feed: FeedKey) -> bool:
         """Return whether a feed stands in any hole."""
         return any(feed in hole.feeds for hole in self._open.values())
+
+    def _settle(self, feed: FeedKey, at_ns: int) -> None:
+        self._ended_ns[feed] = self.spent_ns(feed, at_ns)
+        self._since_ns.pop(feed, None)
 
     def _set_due(self) -> None:
         self.due_ns = min((hole.told_ns + REPEAT_NS for hole in self._open.values()), default=NEVER_NS)

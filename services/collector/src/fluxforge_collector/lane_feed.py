@@ -48,6 +48,13 @@ class LaneFeed:
         self.last_ms: int | None = None
         self.last_ns = 0
 
+    def begin(self) -> None:
+        """Be captured from now on: its newest record from before, if there is any, is no neighbour of its next one."""
+        self.captured = True
+        self.last_data = b""
+        self.last_ms = None
+        self.last_ns = 0
+
 
 class Recovery(NamedTuple):
     """The end of a feed's holes: since when it was unsound, ns UTC, and the data of the records around it.

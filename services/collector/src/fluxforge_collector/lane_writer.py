@@ -52,7 +52,8 @@ class LaneWriter:
         self._named: deque[tuple[int, Control]] = deque(maxlen=_NAMED_MAX)
         """The latest control records that name seqs, with their own: told again if the bus loses them."""
         self._on_recovered: Callable[[Recovery], None] | None = None
-        self._after: After | None = None
+        self._missed_ns: dict[LaneFeed, int] = {}
+        """How far an earlier boot had come with each feed that this one began with, until it recovers."""
         self._lost_controls = 0
         self._control = RecordWriter(Feed(lane.source, lane.exchange, CONTROL_CHANNEL, None), boot).line
         self._by_feed = {feed: LaneFeed(feed, boot) for feed in feeds}
@@ -86,7 +87,7 @@ class LaneWriter:
         return self._holes.spent_ns(feed.key, at_ns)
 
     def on_recovered(self, told: Callable[[Recovery], None]) -> None:
-        """Have every recovery told but a feed's first in a new lane, before the record that ends it is entered."""
+        """Have every recovery told that something may be missing before, ahead of the record that ends it."""
         self._on_recovered = told
 
     def hold(self, feed: LaneFeed) -> None:
@@ -104,7 +105,7 @@ class LaneWriter:
         """
         entered = [self._by_feed.setdefault(feed, LaneFeed(feed, self._boot)) for feed in feeds]
         for feed in entered:
-            feed.captured = True
+            feed.begin()
             self._by_key[feed.key] = feed
         self.feeds = (*self.feeds, *entered)
         self.note(Event.STARTED, entered, reason=why)
@@ -117,11 +118,12 @@ class LaneWriter:
         self.feeds = tuple(feed for feed in self.feeds if feed not in gone)
         for feed in gone:
             feed.captured = False
+            self._missed_ns.pop(feed, None)
         keys = tuple(feed.key for feed in feeds)
         at_ns = self._enter(self.now())
         hole = self._open(Event.STOPPED, feeds, reason=why, from_ns=at_ns, at_ns=at_ns)
         for key in keys:
-            self._holes.leave(key)  # nothing more is told of it, as of feeds whose collector has ended
+            self._holes.leave(key, at_ns=at_ns)  # nothing more is told of it, as of feeds whose collector has ended
         self._write(Control(Event.STOPPED, hole=hole, feeds=keys, reason=why, from_ns=at_ns), at_ns)
 
     def follow_clock(self) -> None:
@@ -210,7 +212,7 @@ class LaneWriter:
         """Enter `started`: every feed is unsound until its first record."""
         at_ns = self._enter(self.now())
         hole = self._open(Event.STARTED, self.feeds, reason=None, from_ns=at_ns, at_ns=at_ns)
-        self._after = after
+        self._missed_ns = dict.fromkeys(self.feeds, after.capture_ns) if after else {}
         keys = tuple(feed.key for feed in self.feeds)
         self._write(Control(Event.STARTED, hole=hole, feeds=keys, from_ns=at_ns, after=after), at_ns)
 
@@ -229,7 +231,7 @@ class LaneWriter:
         feeds = [self._by_key[key] for key in keys]
         hole = self._open(Event.DROPPED, feeds, reason="bus_lost", from_ns=loss.from_ns, at_ns=self._stamper.last_ns)
         for feed in set(feeds).difference(self.feeds):
-            self._holes.leave(feed.key)
+            self._holes.leave(feed.key, at_ns=loss.to_ns)
         controls = controls_of(loss, keys, hole, self._named)
         first_seq, first_ns = self.control_seq + 1, loss.to_ns - len(controls) + 1
         lines = [self._line(control, first_ns + position) for position, control in enumerate(controls)]
@@ -285,9 +287,9 @@ class LaneWriter:
         closing = self._holes.close(feed.key, at_ns=capture_ns)
         for position, control in enumerate(closing):
             self._write(control, self._stamper.rise(capture_ns) if position else capture_ns)
-        if self._on_recovered and (feed.last_data or self._after):
-            began = [control.from_ns or capture_ns for control in closing]
-            from_ns = min(began) if feed.last_data or not self._after else self._after.capture_ns
+        missed_ns = self._missed_ns.pop(feed, None)
+        if self._on_recovered and (feed.last_data or missed_ns is not None):
+            from_ns = min(control.from_ns or capture_ns for control in closing) if missed_ns is None else missed_ns
             self._on_recovered(Recovery(feed, from_ns, feed.last_data, first))
 
     def _report_drops(self, now_ns: int) -> None:

@@ -77,7 +77,10 @@ class Sink(Protocol):
         ...
 
     def on_recovered(self, told: Callable[[Recovery], None]) -> None:
-        """Have every recovery told but a feed's first in a new lane, before the record that ends it is entered."""
+        """Have every recovery told, before the record that ends it is entered.
+
+        Left out is the first one of a feed that was added, and that of any feed in a new lane: nothing is before them.
+        """
         ...
 
     def hold(self, feed: LaneFeed) -> None:
