@@ -69,6 +69,13 @@ def test_live_and_backfilled_together_are_every_trade_once(captured: int, lost: 
     assert ids_of(found) == hole
 
 
+def test_candles_that_do_not_reach_both_ends_of_the_hole_are_taken_and_not_called_whole() -> None:
+    rows = [[minute * 60_000, 1.0, 1.0, 1.0, 1.0, 1.0] for minute in range(20)]
+    for listed, taken in ((rows[5:], [5, 6, 7, 8]), (rows[:6], [3, 4, 5]), ([], [])):
+        found = missing_candles(listed, before=orjson.dumps(rows[3:4]), first=orjson.dumps(rows[9:10]), from_ms=0)
+        assert ([row[0] // 60_000 for row in found.items], found.is_whole) == (taken, False)
+
+
 def test_candles_go_from_the_one_the_hole_began_in_to_the_one_it_ended_in() -> None:
     rows = [[minute * 60_000, 1.0, 1.0, 1.0, 1.0, 1.0] for minute in range(10)]
     found = missing_candles(rows, before=orjson.dumps(rows[3:4]), first=orjson.dumps(rows[6:7]), from_ms=200_000)

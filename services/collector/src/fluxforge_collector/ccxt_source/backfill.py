@@ -23,7 +23,11 @@ _TRIES: Final = 5
 _PAGES_MAX: Final = 50
 _PAGE: Final = 1000
 _RECORD_ITEMS_MAX: Final = 500
+WAITING_MAX: Final = 1000
+"""Holes that wait. A venue that does not answer what fits keeps each of them up for half a minute."""
 _NS_PER_MS: Final = 1_000_000
+_MINUTE_MS: Final = 60_000
+"""The length of candles of the channel `ohlcv`, and what ccxt fetches unless told otherwise."""
 _METHODS: Final = MappingProxyType({"trades": "fetchTrades", "ohlcv": "fetchOHLCV"})
 _BINANCE: Final = {"spot": "publicGetTrades", "linear": "fapiPublicGetTrades", "inverse": "dapiPublicGetTrades"}
 """By default ccxt fetches aggregated trades there, whose ids are not those of the stream."""
@@ -37,13 +41,19 @@ class Backfill:
         self._sink = sink
         self._events = events
         self._chance = chance
-        self._closed: asyncio.Queue[Recovery] = asyncio.Queue()
+        self._closed: asyncio.Queue[Recovery] = asyncio.Queue(WAITING_MAX)
 
     def recovered(self, recovery: Recovery) -> None:
-        """Take note of a hole's end, if something can be fetched for it."""
+        """Take note of a hole's end, if something can be fetched for it.
+
+        Where too many wait the oldest is left out: a venue keeps what is new.
+        """
         method = _METHODS.get(recovery.feed.key.channel)
-        if method and self._exchange.has.get(method):
-            self._closed.put_nowait(recovery)
+        if not (method and self._exchange.has.get(method)):
+            return
+        if self._closed.full():
+            self._events.backfill_failed(self._closed.get_nowait().feed.key, "more holes wait than can be filled")
+        self._closed.put_nowait(recovery)
 
     async def run(self) -> None:
         """Fill until cancelled, one hole after the other: the venue's REST limits are for all of them."""
@@ -76,11 +86,25 @@ class Backfill:
         from_ms = recovery.from_ns // _NS_PER_MS
         before, first = recovery.before, recovery.first
         if recovery.feed.key.channel == "ohlcv":
-            since = orjson.loads(before)[-1][0] if before else from_ms
-            rows = await self._exchange.fetch_ohlcv(recovery.feed.market, since=since, limit=_PAGE)
+            from_ms -= from_ms % _MINUTE_MS  # the candle that was open then went on in the hole
+            rows = await self._candles(recovery, from_ms)
             return missing_candles(rows, before=before, first=first, from_ms=from_ms)
         fetched = await self._trades(recovery, from_ms)
         return missing_trades(fetched, before=before, first=first, from_ms=from_ms)
+
+    async def _candles(self, recovery: Recovery, from_ms: int) -> Sequence[Sequence[float]]:
+        """Return the candles since the last one before a hole, page by page, up to the first one behind it."""
+        since = orjson.loads(recovery.before)[-1][0] if recovery.before else from_ms
+        end = orjson.loads(recovery.first)[0][0]
+        found: dict[float, Sequence[float]] = {}
+        for _ in range(_PAGES_MAX):
+            page = await self._exchange.fetch_ohlcv(recovery.feed.market, since=since, limit=_PAGE)
+            fresh = {row[0]: row for row in page if row[0] not in found}
+            found.update(fresh)
+            if not fresh or max(fresh) >= end:
+                break
+            since = max(fresh)
+        return list(found.values())
 
     async def _trades(self, recovery: Recovery, from_ms: int) -> Sequence[Mapping[str, Any]]:
         """Return the trades since the last one before a hole, page by page, up to the first one behind it."""

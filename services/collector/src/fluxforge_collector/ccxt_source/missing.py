@@ -14,7 +14,7 @@ import orjson
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """What was missing, oldest first. `is_whole`: the list reaches back to what was captured before the hole."""
+    """What was missing, oldest first. `is_whole`: the list joins what was captured before the hole and behind it."""
 
     items: Sequence[Any]
     is_whole: bool
@@ -45,8 +45,9 @@ def missing_candles(fetched: Sequence[Sequence[float]], *, before: bytes, first:
     """Return the candles from the last one before a hole, which may have gone on in it, to the first one behind it."""
     begin = orjson.loads(before)[-1][0] if before else from_ms
     end = orjson.loads(first)[0][0]
-    rows = [row for row in sorted(fetched, key=itemgetter(0)) if begin <= row[0] < end]
-    return Missing(rows, is_whole=bool(fetched) and min(row[0] for row in fetched) <= begin)
+    ordered = sorted(fetched, key=itemgetter(0))
+    rows = [row for row in ordered if begin <= row[0] < end]
+    return Missing(rows, is_whole=bool(ordered) and ordered[0][0] <= begin and ordered[-1][0] >= end)
 
 
 def _ids(data: bytes) -> frozenset[str]:
