@@ -2,13 +2,17 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import ccxt
 
 from fluxforge_collector.ccxt_source.sequences import Sequences
 from fluxforge_collector.ccxt_source.unify import Encoder
 from fluxforge_collector.lane_feed import LaneFeed
+
+_OF_ONE: Final = frozenset({"token"})
+"""Parameters that a venue gives out anew for each connection; what else stands in a query may say what it brings."""
 
 
 class RenewalError(ccxt.NetworkError):  # type: ignore[misc] # ccxt has no types
@@ -84,6 +88,7 @@ class Connection:
         "has_update",
         "heard_ns",
         "is_lost",
+        "name",
         "number",
         "scopes",
         "sequences",
@@ -91,6 +96,8 @@ class Connection:
 
     def __init__(self, client: Any) -> None:
         self.client = client
+        self.name = _lasting(str(client.url))
+        """Its URL, less what the next one in its place would have otherwise."""
         self.number = 0
         self.at_ns = 0
         self.heard_ns = 0
@@ -100,11 +107,6 @@ class Connection:
         self.feeds: dict[LaneFeed, None] = {}
         self.scopes: set[Scope] = set()
         self.sequences: Sequences | None = None
-
-    @property
-    def name(self) -> str:
-        """Its URL."""
-        return str(self.client.url)
 
     @property
     def carried(self) -> Sequence[LaneFeed]:
@@ -150,3 +152,9 @@ class Connection:
                     self.client.reject(RenewalError(reason, markets), name)
                     woken |= {scope.feeds[market] for market in markets}
         return woken
+
+
+def _lasting(url: str) -> str:
+    parts = urlsplit(url)
+    kept = [(key, value) for key, value in parse_qsl(parts.query, keep_blank_values=True) if key not in _OF_ONE]
+    return urlunsplit(parts._replace(query=urlencode(kept)))
