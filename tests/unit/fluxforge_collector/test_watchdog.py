@@ -1,17 +1,19 @@
 """The watchdog on a tapped exchange of ccxt's, with frames put in by hand and time passed by hand."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Iterator
 
 import ccxt
 import pytest
 
 from fluxforge.domain.control import Control, Event
+from fluxforge.domain.record import Feed
 from fluxforge_collector.ccxt_source.connection import RenewalError, Scope
+from fluxforge_collector.lane_feed import LaneFeed
 from fluxforge_collector.silence.limits import NS_PER_S, SilenceLimits
 from fluxforge_collector.watchdog import Watchdog
 from tests.unit.fluxforge_collector.ccxt_source.test_tap import ETH, World
-from tests.unit.fluxforge_collector.made import BOOK, until
+from tests.unit.fluxforge_collector.made import BOOK, Desk, until
 
 GRACE_S = 12
 """What a new connection of two feeds is given."""
@@ -148,9 +150,45 @@ async def test_a_feed_whose_connection_is_away_is_not_judged(world: Watched) -> 
     assert world.stalls() == []
 
 
+class Crowd:
+    """A connection of many feeds, which says what was restarted."""
+
+    name = "wss://venue"
+    number = 1
+
+    def __init__(self, carried: list[LaneFeed]) -> None:
+        self.carried = carried
+        self.restarted: set[LaneFeed] = set()
+
+    def reconnect(self, _: str) -> None:
+        self.restarted |= set(self.carried)
+
+    def resubscribe(self, feeds: Collection[LaneFeed], _: str) -> None:
+        self.restarted |= set(feeds)
+
+
+def test_a_look_at_many_feeds_pauses_and_misses_none_of_them() -> None:
+    feeds = tuple(Feed("ccxt", "binance", "trades", f"M{n}/USDT") for n in range(1_000))
+    desk = Desk(feeds=feeds)
+    crowd = Crowd([desk.writer.feed(feed) for feed in feeds])
+    dog = Watchdog(lambda: [crowd], desk.writer, SilenceLimits(fixed_ns=10 * NS_PER_S))
+    silent = set(crowd.carried[::100])
+    for second in range(20):
+        for feed in crowd.carried:
+            feed.seq += second < 5 or feed not in silent
+        pauses = len(list(dog.looking(1.0)))
+        assert pauses > 3 or second == 0
+    assert crowd.restarted == silent
+
+
 async def test_it_looks_by_itself_until_cancelled(world: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[float] = []
-    monkeypatch.setattr(world.dog, "look", looks.append)
+
+    def looking(passed_s: float) -> Iterator[None]:
+        looks.append(passed_s)
+        return iter([None, None])
+
+    monkeypatch.setattr(world.dog, "looking", looking)
     looking = asyncio.create_task(world.dog.run())
     await until(lambda: len(looks) > 1)
     assert min(looks) > 0.2

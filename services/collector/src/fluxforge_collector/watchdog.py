@@ -5,7 +5,8 @@ wall clock is no silence, and neither is a stretch in which this process itself 
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final, Protocol
 
 from fluxforge.domain.control import Event, FeedKey
@@ -17,6 +18,7 @@ from fluxforge_collector.source import Sink
 LOOK_S: Final = 0.25
 _LOOK_S_MAX: Final = 1.0
 """No more than this is taken for silence between two looks; what is beyond, we were not there to hear."""
+_FEEDS_AT_ONCE: Final = 200
 _NS_PER_MS: Final = 1_000_000
 
 
@@ -65,24 +67,40 @@ class Watchdog:
         while True:
             await asyncio.sleep(LOOK_S)
             now_s = loop.time()
-            self.look(now_s - looked_s)
+            for _ in self.looking(now_s - looked_s):
+                await asyncio.sleep(0)  # frames that wait are stamped first
             looked_s = now_s
 
     def look(self, passed_s: float) -> None:
         """Take note of what was heard in the last `passed_s`, and restart what was silent for too long."""
+        deque(self.looking(passed_s), maxlen=0)
+
+    def looking(self, passed_s: float) -> Iterator[None]:
+        """Look likewise, with a pause after so many feeds as are soon done."""
         self._at_ns += round(min(passed_s, _LOOK_S_MAX) * NS_PER_S)
-        carriers = {carrier.name: carrier for carrier in self._carriers()}
-        carried = {name: {feed.key: feed for feed in carrier.carried} for name, carrier in carriers.items()}
-        listened = {feed for feeds in carried.values() for feed in feeds.values()}
-        for feed in listened - self._carried:
-            self._judge.joined(feed.key, self._at_ns)
-        self._carried = listened
-        for feed in listened:
+        known = list(self._carried)
+        for start in range(0, len(known), _FEEDS_AT_ONCE):
+            self._hear(known[start : start + _FEEDS_AT_ONCE])
+            yield
+        self._restart_stalled()
+
+    def _hear(self, feeds: Iterable[LaneFeed]) -> None:
+        for feed in feeds:
             spoken = feed.seq - feed.backfilled
             news = spoken - self._spoken.get(feed, 0)
             if news:
                 self._judge.heard(feed.key, self._at_ns, news)
                 self._spoken[feed] = spoken
+
+    def _restart_stalled(self) -> None:
+        carriers = {carrier.name: carrier for carrier in self._carriers()}
+        carried = {name: {feed.key: feed for feed in carrier.carried} for name, carrier in carriers.items()}
+        listened = {feed for feeds in carried.values() for feed in feeds.values()}
+        joined = listened - self._carried
+        for feed in joined:
+            self._judge.joined(feed.key, self._at_ns)
+        self._hear(joined)
+        self._carried = listened
         links = [Link(name, carrier.number, tuple(carried[name])) for name, carrier in carriers.items()]
         for finding in self._judge.findings(links, self._at_ns):
             self._act(finding, carriers[finding.link.name], carried[finding.link.name])

@@ -29,14 +29,14 @@ class Judge:
         self._channels: dict[str, list[Voice]] = defaultdict(list)
         self._pools: dict[str, Voice] = {}
         self._numbers: dict[str, int] = {}
-        self._counts: dict[FeedKey, int] = defaultdict(int)
         self._symbols: dict[str, int] = defaultdict(int)
 
     def heard(self, feed: FeedKey, at_ns: int, count: int = 1) -> None:
         """Take note of records of a feed, the last of them at `at_ns`."""
-        self._counts[feed] += count
+        voice = self._voice(feed, at_ns)
+        voice.count += count
         self._symbols[feed.symbol] += count
-        self._voice(feed, at_ns).heard(at_ns, self._around(feed), self._limits)
+        voice.heard(at_ns, self._around(feed, voice), self._limits)
 
     def joined(self, feed: FeedKey, at_ns: int) -> None:
         """Count a feed's silence anew: nobody listened to it until now."""
@@ -120,8 +120,9 @@ class Judge:
         at_ns: int,
     ) -> Finding:
         voices = {feed: self._voice(feed, at_ns) for feed in feeds}
-        news = tuple(feed for feed, own in voices.items() if not own.tries)
-        around = self._voices[feeds[0]].around(self._around(feeds[0])) if len(feeds) == 1 else 0
+        news = tuple(feed for feed, each in voices.items() if not each.tries)
+        own = voices[feeds[0]]
+        around = own.around(self._around(feeds[0], own)) if len(feeds) == 1 else 0
         for one in {voice, *voices.values()}:
             one.act(at_ns)
         return Finding(verdict, remedy, link, feeds, news, voice.silent_ns(at_ns), limit_ns, around)
@@ -131,13 +132,13 @@ class Judge:
 
     def _is_supported(self, feed: FeedKey, voice: Voice, at_ns: int) -> bool:
         """Return whether the symbol's other channels go on. What fell silent with the feed says nothing of it alone."""
-        if not voice.is_supported(self._around(feed)):
+        if not voice.is_supported(self._around(feed, voice)):
             return False
         least_ns = at_ns - voice.silent_ns(at_ns) // 2
         return any((other.last_ns or 0) >= least_ns for other in self._channels[feed.symbol] if other is not voice)
 
-    def _around(self, feed: FeedKey) -> int:
-        return self._symbols[feed.symbol] - self._counts[feed]
+    def _around(self, feed: FeedKey, voice: Voice) -> int:
+        return self._symbols[feed.symbol] - voice.count
 
     def _voice(self, feed: FeedKey, at_ns: int) -> Voice:
         voice = self._voices.get(feed)

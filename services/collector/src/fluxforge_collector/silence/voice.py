@@ -25,10 +25,22 @@ _ANSWER_NS_MAX: Final = 30 * NS_PER_S
 class Voice:
     """One voice. Times are ns of one clock that never falls.
 
-    `tries` counts remedies since it last spoke of itself: what answers a remedy shows no stream behind it.
+    `tries` counts remedies since it last spoke of itself: what answers a remedy shows no stream behind it. `count` is
+    how many records it ever brought.
     """
 
-    __slots__ = ("_acted_ns", "_answered", "_around", "_counted", "_gaps", "_grace_ns", "_since_ns", "last_ns", "tries")
+    __slots__ = (
+        "_acted_ns",
+        "_answered",
+        "_around",
+        "_counted",
+        "_gaps",
+        "_grace_ns",
+        "_since_ns",
+        "count",
+        "last_ns",
+        "tries",
+    )
 
     def __init__(self, at_ns: int) -> None:
         self._gaps = Gaps(NS_PER_S / 100)
@@ -38,6 +50,7 @@ class Voice:
         self._acted_ns = 0
         self._answered = False
         self._counted = 0
+        self.count = 0
         self.last_ns: int | None = None
         self.tries = 0
 
