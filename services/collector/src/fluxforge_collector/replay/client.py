@@ -76,6 +76,7 @@ class TapeEnds:
         self._connections.append(connection)
         connection.client.create_connection = partial(self._dial, connection.client)
         connection.client.connectionTimeout = _NEVER_MS
+        connection.client.keepAlive = None  # the tape holds no pongs, and says itself when a connection was lost
 
     def attach_updates(self, connection: Connection, claims: Collection[str]) -> None:
         """Give updates outside of any frame the time that the tape says."""
