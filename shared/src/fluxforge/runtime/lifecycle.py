@@ -37,7 +37,8 @@ class Deadlines:
 
 
 DRAIN_DEADLINE_S: Final = 60.0
-ON_SIGNAL: Final = Deadlines(8.0, 9.5)  # container engines kill 10 s after SIGTERM
+ON_SIGNAL: Final = Deadlines(7.0, 9.5)
+"""Container engines kill 10 s after SIGTERM. Leaving a bus that does not answer takes a second, its lease another."""
 ON_PIPE_END: Final = Deadlines(DRAIN_DEADLINE_S - 2.0, DRAIN_DEADLINE_S)
 FAILURE_S: Final = 10.0
 
