@@ -137,7 +137,7 @@ class Collector:
         if rescued:
             raise BusUnavailableError(
                 f"drain of lane {self._settings.lane}",
-                f"{rescued} records are not stored after {self._drain_s:g} s; they stand in the spool "
+                f"{rescued} records could not be stored in time; they stand in the spool "
                 f"{str(self._settings.spool.directory)!r} and are sent at the next start",
             )
 
