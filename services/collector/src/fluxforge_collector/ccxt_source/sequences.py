@@ -68,7 +68,8 @@ class Sequences:
         self._found = ()
         self._found = self._detector.take(frame)
         for finding in self._found:
-            self._follow(finding)
+            if self._broken or finding.step.verdict is not Verdict.SOUND:  # else nothing follows: nearly always
+                self._follow(finding)
 
     def failed(self) -> None:
         """Break the feeds that the newest frame brought something of: ccxt failed on it."""

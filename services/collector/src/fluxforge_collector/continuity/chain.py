@@ -9,6 +9,8 @@ from typing import Final
 
 from fluxforge_collector.continuity.finding import Step, Verdict
 
+_CONTINUED: Final = Step(Verdict.SOUND, is_sound=True)
+_UNHEALED: Final = Step(Verdict.SUSPECT, is_sound=False)
 _REMEMBERED: Final = 64
 """Updates by which a duplicate is told from one that is merely late."""
 
@@ -85,7 +87,7 @@ class RangeChain:
         return self._last is not None
 
     def _in_sequence(self) -> Step:
-        return Step(Verdict.SOUND if self._is_sound else Verdict.SUSPECT, self._is_sound)
+        return _CONTINUED if self._is_sound else _UNHEALED
 
     def _past(self, first: int, last: int) -> Step:
         assert self._last is not None
@@ -200,7 +202,7 @@ class LinkChain:
         self._last = this
         if previous != this:
             self._recent.append((previous, this))
-        return Step(Verdict.SOUND if self._is_sound else Verdict.SUSPECT, self._is_sound)
+        return _CONTINUED if self._is_sound else _UNHEALED
 
     def _break(self) -> None:
         self._is_sound = False
