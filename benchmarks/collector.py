@@ -92,8 +92,6 @@ async def run_collector(frames: int, symbols: int, data: Path) -> Run:
         bus_options = BusOptions(servers=(server.url,))
         await provision(bus_options)
         bus = await connect(bus_options, name="bench")
-        await bus.states.create(LANE)
-        await bus.streams.create(LANE, 1)
         await open_lane(bus)
         async with Simulator(options(frames, symbols)) as simulator:
             config = data / "config.yaml"
@@ -109,6 +107,9 @@ async def run_collector(frames: int, symbols: int, data: Path) -> Run:
 
 
 async def open_lane(bus: JetStreamBus) -> None:
+    """What a collector and a segmenter do for a new lane."""
+    await bus.states.create(LANE)
+    await bus.streams.create(LANE, 1)
     state = await bus.states.get(LANE)
     assert state is not None
     await bus.states.update(LANE, replace(state.state, epoch=1), state.revision)

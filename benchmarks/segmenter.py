@@ -55,8 +55,6 @@ async def captured_blocks(data: Path, frames: int) -> list[Block]:
     await provision(options)
     bus = await connect(options, name="bench-capture")
     try:
-        await bus.states.create(collector.LANE)
-        await bus.streams.create(collector.LANE, 1)
         await collector.open_lane(bus)
         async with Simulator(collector.options(frames, FEEDS)) as simulator:
             config = data / "collector.yaml"

@@ -17,18 +17,17 @@ import sys
 import tempfile
 import urllib.request
 from asyncio.subprocess import PIPE, Process
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import orjson
 
+from benchmarks.collector import LANE, open_lane
 from fluxforge.adapters.embedded_nats import EmbeddedNats
 from fluxforge.adapters.jetstream import BusOptions, JetStreamBus, connect
 from fluxforge.adapters.jetstream.provision import provision
-from fluxforge.domain.lane import Lane
 from fluxforge.domain.record import read_data, read_envelope
 
-LANE = Lane("ccxt", "binance", "0of1")
 BASES = (
     *("BTC", "ETH", "SOL", "XRP", "BNB", "DOGE", "ADA", "LTC", "LINK", "AVAX"),
     *("DOT", "UNI", "ATOM", "NEAR", "TRX", "ETC", "FIL", "APT", "ARB", "OP"),
@@ -77,11 +76,7 @@ async def soak(seconds: float, speed: float, data: Path) -> tuple[Seen, dict[str
         options = BusOptions(servers=(server.url,))
         await provision(options)
         bus = await connect(options, name="bench")
-        await bus.states.create(LANE)
-        await bus.streams.create(LANE, 1)
-        state = await bus.states.get(LANE)
-        assert state is not None
-        await bus.states.update(LANE, replace(state.state, epoch=1), state.revision)
+        await open_lane(bus)
         simulator, port = await _simulator(speed, data / LEDGER)
         try:
             config = data / "config.json"

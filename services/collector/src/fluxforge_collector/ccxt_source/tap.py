@@ -7,7 +7,6 @@ nothing but errors.
 """
 
 import asyncio
-import hashlib
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import Any, Final
@@ -23,6 +22,7 @@ from fluxforge_collector.ccxt_source.unify import is_snapshot
 from fluxforge_collector.ccxt_source.watch_calls import WatchCalls
 from fluxforge_collector.ccxt_source.wire_port import WirePort
 from fluxforge_collector.continuity.finding import Detector
+from fluxforge_collector.rejected import reject
 from fluxforge_collector.source import Sink
 
 _FROM_PEER: Final = (
@@ -31,7 +31,6 @@ _FROM_PEER: Final = (
 )
 """What tells that a connection still stands; everything else that is handed out is aiohttp's own word. The usual first:
 an enumeration's hash costs more than looking through these."""
-_FRAME_BYTES_KEPT: Final = 4096
 _REFUSED_WITHIN_NS: Final = 10_000_000_000
 """A refusal that names no market concerns those subscribed this recently; a silent market is not asked again for it."""
 
@@ -219,18 +218,7 @@ class Tap(WatchCalls):
     def _frame_failed(self, connection: Connection, error: Exception) -> None:
         frame = connection.frame
         raw = frame.encode(errors="replace") if isinstance(frame, str) else frame if isinstance(frame, bytes) else b""
-        self._sink.note(
-            Event.REJECTED,
-            reason=f"{type(error).__name__}: {error}"[:500],
-            count=1,
-            conn=connection.number,
-            detail={
-                "url": connection.client.url,
-                "size_bytes": len(raw),
-                "sha256": hashlib.sha256(raw).hexdigest(),
-                "text": raw[:_FRAME_BYTES_KEPT].decode(errors="replace"),
-            },
-        )
+        reject(self._sink, raw, error, conn=connection.number, where={"url": connection.client.url})
 
     def _look_for_refusal(self, connection: Connection) -> None:
         frame = connection.frame

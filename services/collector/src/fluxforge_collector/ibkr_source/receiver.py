@@ -3,12 +3,10 @@
 A read of the socket is stamped before anything in it is decoded; all its messages bear that stamp.
 """
 
-import hashlib
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
-from fluxforge.domain.control import Event
 from fluxforge_collector.ibkr_source.book import Book, RowsBrokenError
 from fluxforge_collector.ibkr_source.contracts import Subscription
 from fluxforge_collector.ibkr_source.quote import Quote
@@ -23,13 +21,13 @@ from fluxforge_collector.ibkr_source.unify import (
 )
 from fluxforge_collector.ibkr_source.unread import concerned
 from fluxforge_collector.lane_feed import LaneFeed
+from fluxforge_collector.rejected import reject
 from fluxforge_collector.source import Sink
 
 _MS: Final = 1_000
 _LAST_TIME: Final = frozenset({45, 88})
 """Ticks that bear the time of the last trade, as whole seconds in text: live, delayed."""
 _HALTED: Final = frozenset({49, 90})
-_TEXT_CHARS_KEPT: Final = 4096
 _REASON_CHARS_KEPT: Final = 500
 
 
@@ -212,22 +210,11 @@ class Receiver:
         """Note a message that could not be read, and have it told whose it may have been."""
         if error is self._failure:
             return  # ours: the message was read
-        raw = "\0".join(fields)
         reason = f"{type(error).__name__}: {error}"[:_REASON_CHARS_KEPT]
         requests = [self.requests[number] for number in concerned(fields, self.requests)]
         with self._ours():
-            self._sink.note(
-                Event.REJECTED,
-                [request.feed for request in requests],
-                reason=reason,
-                count=1,
-                conn=self.conn,
-                detail={
-                    "size_bytes": len(raw.encode()),
-                    "sha256": hashlib.sha256(raw.encode()).hexdigest(),
-                    "text": raw[:_TEXT_CHARS_KEPT],
-                },
-            )
+            feeds = [request.feed for request in requests]
+            reject(self._sink, "\0".join(fields).encode(), error, conn=self.conn, feeds=feeds)
             self._director.torn(requests, f"a message could not be read: {reason}")
 
     def clear_book(self, request: Request) -> None:
